@@ -1,0 +1,69 @@
+//! [`Embedding`]: a unit vector, by construction.
+
+use crate::error::{Error, Result};
+
+/// A point on the unit sphere: the output of the contrastive (ITC) heads, and what the index stores.
+///
+/// Always has Euclidean norm 1 (within f32 rounding) and no NaN, so the dot product of two of them is
+/// their cosine similarity.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Embedding(Vec<f32>);
+
+impl Embedding {
+    /// Scales `values` to norm 1. Refuses NaN, infinities and the zero vector.
+    pub fn new(mut values: Vec<f32>) -> Result<Self> {
+        let norm = values
+            .iter()
+            .map(|v| f64::from(*v).powi(2))
+            .sum::<f64>()
+            .sqrt();
+        if !norm.is_finite() || norm < 1e-12 {
+            return Err(Error::Input {
+                reason: format!("an embedding of norm {norm} has no direction"),
+            });
+        }
+        for v in &mut values {
+            *v = (f64::from(*v) / norm) as f32;
+        }
+        Ok(Self(values))
+    }
+
+    /// The coordinates, `[D]`.
+    pub fn as_slice(&self) -> &[f32] {
+        &self.0
+    }
+
+    /// The number of coordinates, D.
+    pub fn dim(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Cosine similarity with another embedding of the same dimension, in −1..=1.
+    pub fn cosine(&self, other: &Self) -> f32 {
+        self.0.iter().zip(&other.0).map(|(a, b)| a * b).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_scaled_to_unit_norm() {
+        let e = Embedding::new(vec![3.0, 4.0]).expect("has a direction");
+        assert_eq!(e.as_slice(), [0.6, 0.8]);
+        assert!((e.cosine(&e) - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn refuses_what_has_no_direction() {
+        for bad in [
+            vec![0.0; 4],
+            vec![f32::NAN, 1.0],
+            vec![f32::INFINITY, 1.0],
+            vec![],
+        ] {
+            assert!(Embedding::new(bad).is_err());
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The library's one error type. Every message says what went wrong; [`Error::hint`] says what to do.
+
+use std::path::PathBuf;
+
+/// `Result` with the library's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong in this library.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    // --- photos ---
+    /// One picture could not be read; a build skips it and carries on.
+    #[error("{reason}")]
+    Photo {
+        /// Why, in words for the person who owns the photo.
+        reason: String,
+    },
+
+    // --- model ---
+    /// No checkpoint at that folder or hub id.
+    #[error("no model at {model:?}: {reason}")]
+    NoModel {
+        /// The folder or hub id as given.
+        model: String,
+        /// What was looked for and not found.
+        reason: String,
+    },
+    /// A checkpoint file is unreadable, truncated, or not what the configuration promises.
+    #[error("checkpoint {}: {reason}", path.display())]
+    Checkpoint {
+        /// The offending file.
+        path: PathBuf,
+        /// What is wrong with it; names the tensor or key.
+        reason: String,
+    },
+    /// The checkpoint lacks the head that the task needs.
+    #[error("checkpoint {} has no {head} head ({tensor} is missing)", path.display())]
+    MissingHead {
+        /// The checkpoint's folder.
+        path: PathBuf,
+        /// `contrastive (ITC)`, `matching (ITM)` or `masked-word (MLM)`.
+        head: &'static str,
+        /// The first tensor looked for.
+        tensor: String,
+    },
+    /// The device asked for is not there, or was not compiled in.
+    #[error("{reason}")]
+    Device {
+        /// What is missing.
+        reason: String,
+    },
+    /// A computation failed in candle.
+    #[error("computation failed: {0}")]
+    Compute(#[from] candle_core::Error),
+    /// An input that the model cannot take.
+    #[error("{reason}")]
+    Input {
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    // --- index ---
+    /// No index at that place.
+    #[error("no index at {}", path.display())]
+    NoIndex {
+        /// The index folder.
+        path: PathBuf,
+    },
+    /// The index pins another model.
+    #[error("index {} was built with model {built_with}, not with {given}", path.display())]
+    OtherModel {
+        /// The index folder.
+        path: PathBuf,
+        /// Name and fingerprint of the model that built it.
+        built_with: String,
+        /// Name and fingerprint of the model in hand.
+        given: String,
+    },
+    /// The index was written by a newer (or unknown) version of this software.
+    #[error("index {} has format {found}; this program reads format {supported}", path.display())]
+    IndexFormat {
+        /// The index folder.
+        path: PathBuf,
+        /// The format version found.
+        found: u32,
+        /// The format version this program reads and writes.
+        supported: u32,
+    },
+    /// Stored bytes are damaged.
+    #[error("index {} is damaged: {reason}", path.display())]
+    Corrupt {
+        /// The damaged file or folder.
+        path: PathBuf,
+        /// What does not fit.
+        reason: String,
+    },
+    /// Another process is building this index.
+    #[error("index {} is being changed by process {pid}", path.display())]
+    Busy {
+        /// The index folder.
+        path: PathBuf,
+        /// The process that holds the builder's lock.
+        pid: u32,
+    },
+    /// A folder of photos that is not there.
+    #[error("no such folder: {}", path.display())]
+    NoFolder {
+        /// The folder as given.
+        path: PathBuf,
+    },
+    /// The folders hold no photo at all.
+    #[error("no photos found in {}", path.display())]
+    NoPhotos {
+        /// The first folder given.
+        path: PathBuf,
+    },
+    /// The cancel flag was raised; everything committed so far is kept.
+    #[error("cancelled")]
+    Cancelled,
+
+    // --- outside ---
+    /// A file or folder could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    /// Wraps an I/O error together with the path it happened at.
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+
+    /// What the user can do about it, in one line; empty where the message says it all.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::NoModel { .. } => {
+                "--model takes a folder with config.json and weights, or a hub id such as BridgeTower/bridgetower-large-itm-mlm-itc"
+            }
+            Self::Checkpoint { .. } => {
+                "download the checkpoint again, or compare its config.json with its weights"
+            }
+            Self::MissingHead { head, .. } if head.starts_with("contrastive") => {
+                "indexing needs an ITC checkpoint such as BridgeTower/bridgetower-large-itm-mlm-itc"
+            }
+            Self::MissingHead { .. } => {
+                "the checkpoint BridgeTower/bridgetower-large-itm-mlm-gaudi has the ITM and MLM heads (--rerank-model for searches, --model elsewhere)"
+            }
+            Self::Device { .. } => "--device cpu works everywhere",
+            Self::NoIndex { .. } => {
+                "build one first: bt-index build ./photos (--index or BT_INDEX choose another place)"
+            }
+            Self::OtherModel { .. } => {
+                "use --model with the model it was built with, --index for a second index, or bt-index build --rebuild"
+            }
+            Self::IndexFormat { .. } => {
+                "update this program, or use --index for a second index, or bt-index build --rebuild"
+            }
+            Self::Corrupt { .. } => "bt-index build --rebuild makes it anew from the photos",
+            Self::Busy { .. } => "wait until it ends, or stop that process; queries work meanwhile",
+            Self::NoFolder { .. } => {
+                "check the spelling, and that the drive is mounted; nothing was changed"
+            }
+            Self::NoPhotos { .. } => {
+                "give a folder that holds JPEG, PNG, WebP, GIF, TIFF or BMP files; nothing was changed"
+            }
+            Self::Photo { .. }
+            | Self::Compute(_)
+            | Self::Input { .. }
+            | Self::Cancelled
+            | Self::Io { .. } => "",
+        }
+    }
+}

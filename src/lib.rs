@@ -1,0 +1,5 @@
+//! placeholder
+pub mod device;
+pub mod embedding;
+pub mod error;
+pub mod model;

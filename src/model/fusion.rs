@@ -1,0 +1,216 @@
+//! From the towers to the cross-modal states: transforms, link towers, cross-modal layers.
+
+use candle_core::{Module, Result, Tensor};
+use candle_nn::{LayerNorm, Linear, VarBuilder, linear};
+
+use super::config::{Config, LinkTowerType, TextConfig};
+use super::layers::{AttentionBlock, MlpBlock, layer_norm};
+
+/// One modality's side of the bridge: its top tower states brought to the cross-modal width.
+///
+/// The text side is the same for every photo and the image side for every text, so both can be kept.
+pub(super) struct Bridge {
+    /// `ln_post` of the image tower; the text tower has none.
+    post: Option<LayerNorm>,
+    /// One for all layers, or one each.
+    transforms: Vec<Linear>,
+    /// This modality's row of `token_type_embeddings`, `[D]`.
+    token_type: Tensor,
+}
+
+impl Bridge {
+    /// The text side: segment 0, states as they leave the tower.
+    pub(super) fn text(cfg: &Config, vb: &VarBuilder) -> Result<Self> {
+        Ok(Self {
+            post: None,
+            transforms: transforms(
+                cfg,
+                cfg.text_config.hidden_size,
+                &vb.pp("cross_modal_text_transform"),
+            )?,
+            token_type: token_type(cfg, 0, vb)?,
+        })
+    }
+
+    /// The image side: segment 1, `ln_post` on every state that leaves the tower.
+    pub(super) fn image(cfg: &Config, vb: &VarBuilder) -> Result<Self> {
+        let vision = &cfg.vision_config;
+        Ok(Self {
+            post: Some(layer_norm(
+                vision.hidden_size,
+                vision.layer_norm_eps,
+                &vb.pp("vision_model.visual.ln_post"),
+            )?),
+            transforms: transforms(
+                cfg,
+                vision.hidden_size,
+                &vb.pp("cross_modal_image_transform"),
+            )?,
+            token_type: token_type(cfg, 1, vb)?,
+        })
+    }
+
+    /// The tower's state after its `layer`-th bridged layer, `[B, L, W]` → `[B, L, D]`.
+    pub(super) fn forward(&self, layer: usize, state: &Tensor) -> Result<Tensor> {
+        let transform = self.transforms.get(layer).unwrap_or(&self.transforms[0]);
+        let transformed = match &self.post {
+            Some(post) => transform.forward(&post.forward(state)?)?,
+            None => transform.forward(state)?,
+        };
+        transformed.broadcast_add(&self.token_type)
+    }
+}
+
+fn transforms(cfg: &Config, width: usize, vb: &VarBuilder) -> Result<Vec<Linear>> {
+    if cfg.share_cross_modal_transformer_layers {
+        return Ok(vec![linear(width, cfg.hidden_size, vb.clone())?]);
+    }
+    (0..cfg.num_hidden_layers)
+        .map(|i| linear(width, cfg.hidden_size, vb.pp(i)))
+        .collect()
+}
+
+fn token_type(cfg: &Config, row: usize, vb: &VarBuilder) -> Result<Tensor> {
+    vb.get((2, cfg.hidden_size), "token_type_embeddings.weight")?
+        .get(row)
+}
+
+/// The cross-modal encoder over both bridged towers.
+///
+/// Reference: `BridgeTowerModel.forward`,
+/// <https://github.com/huggingface/transformers/blob/v4.57.1/src/transformers/models/bridgetower/modeling_bridgetower.py>
+pub(super) struct CrossModalEncoder {
+    text: Stream,
+    image: Stream,
+}
+
+impl CrossModalEncoder {
+    pub(super) fn new(cfg: &Config, vb: &VarBuilder) -> Result<Self> {
+        Ok(Self {
+            text: Stream::new(cfg, "text", vb)?,
+            image: Stream::new(cfg, "image", vb)?,
+        })
+    }
+
+    /// Bridged states, bottom up, `[B, L, D]` and `[B, N, D]`; the text's mask is `[B, 1, 1, L]`.
+    /// Returns the final states of both streams, text first.
+    pub(super) fn forward(
+        &self,
+        text: &[Tensor],
+        text_mask: &Tensor,
+        image: &[Tensor],
+    ) -> Result<(Tensor, Tensor)> {
+        let mut text_state = self.text.layernorm.forward(&text[0])?;
+        let mut image_state = self.image.layernorm.forward(&image[0])?;
+        for i in 0..self.text.layers.len() {
+            if i > 0 {
+                text_state = self.text.link_towers[i - 1].forward(&text[i], &text_state)?;
+                image_state = self.image.link_towers[i - 1].forward(&image[i], &image_state)?;
+            }
+            // Both layers read the same pair: neither sees the other's fresh output.
+            let text_next =
+                self.text.layers[i].forward(&text_state, Some(text_mask), &image_state, None)?;
+            image_state =
+                self.image.layers[i].forward(&image_state, None, &text_state, Some(text_mask))?;
+            text_state = text_next;
+        }
+        Ok((text_state, image_state))
+    }
+}
+
+/// The parts of the cross-modal encoder that belong to one modality.
+struct Stream {
+    layernorm: LayerNorm,
+    link_towers: Vec<LinkTower>,
+    layers: Vec<CrossLayer>,
+}
+
+impl Stream {
+    /// `modality` is `text` or `image`, as in the tensor names.
+    fn new(cfg: &Config, modality: &str, vb: &VarBuilder) -> Result<Self> {
+        let part = |name: &str| vb.pp(format!("cross_modal_{modality}_{name}"));
+        let link_tower = |i| LinkTower::new(cfg, &part("link_tower").pp(i));
+        let layer = |i| CrossLayer::new(&cfg.text_config, &part("layers").pp(i));
+        Ok(Self {
+            layernorm: layer_norm(cfg.hidden_size, cfg.layer_norm_eps, &part("layernorm"))?,
+            link_towers: (0..cfg.num_hidden_layers - 1)
+                .map(link_tower)
+                .collect::<Result<_>>()?,
+            layers: (0..cfg.num_hidden_layers)
+                .map(layer)
+                .collect::<Result<_>>()?,
+        })
+    }
+}
+
+/// Joins a tower's state with the cross-modal state below (paper, section 3.3).
+struct LinkTower {
+    join: Join,
+    layer_norm: LayerNorm,
+}
+
+enum Join {
+    Add,
+    ScaledAdd { scaled_factor: Tensor },
+    Interpolate { beta: Tensor },
+}
+
+impl LinkTower {
+    fn new(cfg: &Config, vb: &VarBuilder) -> Result<Self> {
+        let join = match cfg.link_tower_type {
+            LinkTowerType::Add => Join::Add,
+            LinkTowerType::ScaledAdd => Join::ScaledAdd {
+                scaled_factor: vb.get((), "scaled_factor")?,
+            },
+            LinkTowerType::Interpolate => Join::Interpolate {
+                beta: vb.get((), "beta")?,
+            },
+        };
+        Ok(Self {
+            join,
+            layer_norm: layer_norm(cfg.hidden_size, cfg.layer_norm_eps, &vb.pp("LayerNorm"))?,
+        })
+    }
+
+    fn forward(&self, tower: &Tensor, cross: &Tensor) -> Result<Tensor> {
+        let joined = match &self.join {
+            Join::Add => tower.broadcast_add(cross)?,
+            Join::ScaledAdd { scaled_factor } => {
+                tower.broadcast_mul(scaled_factor)?.broadcast_add(cross)?
+            }
+            Join::Interpolate { beta } => tower
+                .broadcast_mul(&beta.affine(-1.0, 1.0)?)?
+                .broadcast_add(&cross.broadcast_mul(beta)?)?,
+        };
+        self.layer_norm.forward(&joined)
+    }
+}
+
+/// Self-attention, then attention to the other stream, then the MLP; each with post-LayerNorm.
+struct CrossLayer {
+    attention: AttentionBlock,
+    crossattention: AttentionBlock,
+    mlp: MlpBlock,
+}
+
+impl CrossLayer {
+    fn new(cfg: &TextConfig, vb: &VarBuilder) -> Result<Self> {
+        Ok(Self {
+            attention: AttentionBlock::new(cfg, &vb.pp("attention"))?,
+            crossattention: AttentionBlock::new(cfg, &vb.pp("crossattention"))?,
+            mlp: MlpBlock::new(cfg, vb)?,
+        })
+    }
+
+    fn forward(
+        &self,
+        hidden: &Tensor,
+        mask: Option<&Tensor>,
+        other: &Tensor,
+        other_mask: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let hidden = self.attention.forward(hidden, hidden, mask)?;
+        let hidden = self.crossattention.forward(&hidden, other, other_mask)?;
+        self.mlp.forward(&hidden)
+    }
+}

@@ -1,0 +1,395 @@
+//! BridgeTower on candle, in stages that run and can be kept apart.
+//!
+//! ```text
+//! token ids ─ text tower ──► TextStates ──┬─ bridge_text ──► Bridged ─┐
+//!                                         └─ text_embeds (ITC)        ├─ fuse ──► Fused ─► itm_logits
+//! pixels ──── image tower ─► ImageStates ─┬─ bridge_image ─► Bridged ─┘                  ├► mlm_logits
+//!                                         └─ image_embeds (ITC)                          └► cross_embeds
+//! ```
+//!
+//! The towers and the bridge of one modality never read the other one, so in a search the text side is
+//! computed once for all photos, and the image side is the same for every query. Each stage's weights are
+//! read when it first runs.
+//!
+//! Paper: <https://arxiv.org/abs/2206.08657>. Reference: the `BridgeTower` classes of `transformers`.
+
+mod config;
+mod fingerprint;
+mod fusion;
+mod heads;
+mod hub;
+mod layers;
+mod text;
+mod vision;
+mod weights;
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
+
+pub use config::{Config, LinkTowerType, TextConfig, VisionConfig};
+pub use hub::{DownloadProgress, locate};
+pub use text::TextBatch;
+
+use crate::error::{Error, Result};
+use fusion::{Bridge, CrossModalEncoder};
+use heads::{ContrastiveHead, MaskedWordHead, MatchingHead, Poolers, first_token};
+use text::TextTower;
+use vision::VisionTower;
+use weights::Weights;
+
+/// A BridgeTower checkpoint on a device.
+///
+/// In the shapes below B is the batch, L the text's length, N the image's (class token and patches), D the
+/// cross-modal width, E the embedding's and V the vocabulary's size.
+pub struct BridgeTower {
+    dir: PathBuf,
+    config: Config,
+    weights: Weights,
+    /// The checkpoint's names: `itm_score.fc` and so on.
+    root: VarBuilder<'static>,
+    /// The model's own: `root` at `bridgetower.`, or `root` itself where only the model was saved.
+    trunk: VarBuilder<'static>,
+    text_tower: OnceLock<TextTower>,
+    vision_tower: OnceLock<VisionTower>,
+    text_bridge: OnceLock<Bridge>,
+    image_bridge: OnceLock<Bridge>,
+    encoder: OnceLock<(CrossModalEncoder, Poolers)>,
+    itc_text_head: OnceLock<ContrastiveHead>,
+    itc_image_head: OnceLock<ContrastiveHead>,
+    itc_cross_modal_head: OnceLock<ContrastiveHead>,
+    itm_score: OnceLock<MatchingHead>,
+    mlm_score: OnceLock<MaskedWordHead>,
+}
+
+/// The text tower's states that the bridge reads, bottom up, each `[B, L, D]`.
+pub struct TextStates {
+    /// One for each cross-modal layer.
+    pub layers: Vec<Tensor>,
+    mask: Tensor,
+}
+
+/// The image tower's states that the bridge reads, bottom up, each `[B, N, W]`, before `ln_post`.
+pub struct ImageStates {
+    /// One for each cross-modal layer.
+    pub layers: Vec<Tensor>,
+}
+
+/// One modality as the cross-modal layers read it: bottom up, each `[B, L or N, D]`.
+pub struct Bridged {
+    /// One for each cross-modal layer.
+    pub layers: Vec<Tensor>,
+    mask: Option<Tensor>,
+}
+
+/// What the cross-modal layers make of texts and photos.
+pub struct Fused {
+    /// Final text states, `[B, L, D]`.
+    pub text: Tensor,
+    /// Final image states, `[B, N, D]`.
+    pub image: Tensor,
+    /// First tokens of both after their poolers, text first, `[B, 2D]`.
+    pub pooled: Tensor,
+}
+
+impl BridgeTower {
+    /// Opens the checkpoint in `dir`; [`locate`] finds it. Weights are read when a stage first runs.
+    pub fn load(dir: &Path, device: &Device, dtype: DType) -> Result<Self> {
+        if !dir.join("config.json").is_file() {
+            return Err(Error::NoModel {
+                model: dir.display().to_string(),
+                reason: "the folder holds no config.json".into(),
+            });
+        }
+        let config = Config::read(&dir.join("config.json"))?;
+        let weights = Weights::open(dir)?;
+        let root = weights.var_builder(dtype, device);
+        let prefixed = weights
+            .shapes()
+            .keys()
+            .any(|name| name.starts_with("bridgetower."));
+        Ok(Self {
+            dir: dir.into(),
+            config,
+            trunk: if prefixed {
+                root.pp("bridgetower")
+            } else {
+                root.clone()
+            },
+            root,
+            weights,
+            text_tower: OnceLock::new(),
+            vision_tower: OnceLock::new(),
+            text_bridge: OnceLock::new(),
+            image_bridge: OnceLock::new(),
+            encoder: OnceLock::new(),
+            itc_text_head: OnceLock::new(),
+            itc_image_head: OnceLock::new(),
+            itc_cross_modal_head: OnceLock::new(),
+            itm_score: OnceLock::new(),
+            mlm_score: OnceLock::new(),
+        })
+    }
+
+    /// The model's shape.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The checkpoint's folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The device it computes on.
+    pub fn device(&self) -> &Device {
+        self.root.device()
+    }
+
+    /// The number format it computes in.
+    pub fn dtype(&self) -> DType {
+        self.root.dtype()
+    }
+
+    /// Identifies the weights that decide embeddings, whatever file layout holds them; 64 hex digits.
+    pub fn fingerprint(&self) -> Result<String> {
+        self.require_itc()?;
+        fingerprint::fingerprint(&self.config, &self.weights, &self.trunk.prefix())
+            .map_err(weights::checkpoint(&self.dir))
+    }
+
+    /// Whether the checkpoint has the contrastive (ITC) heads.
+    pub fn has_itc(&self) -> bool {
+        self.require_itc().is_ok()
+    }
+
+    /// Whether the checkpoint has the matching (ITM) head.
+    pub fn has_itm(&self) -> bool {
+        self.require_itm().is_ok()
+    }
+
+    /// The embeddings' width, E.
+    pub fn embed_dim(&self) -> Result<usize> {
+        self.require_itc()?;
+        let shape = self.weights.shapes().get("itc_image_head.fc.weight");
+        Ok(shape.and_then(|shape| shape.first()).copied().unwrap_or(0))
+    }
+
+    // --- towers ---
+
+    /// Pads texts, as token ids, into one batch on the model's device.
+    pub fn text_batch(&self, texts: &[Vec<u32>]) -> Result<TextBatch> {
+        Ok(TextBatch::new(
+            texts,
+            &self.config,
+            self.dtype(),
+            self.device(),
+        )?)
+    }
+
+    /// The text tower.
+    pub fn text_states(&self, batch: &TextBatch) -> Result<TextStates> {
+        let tower = self.part(&self.text_tower, || {
+            TextTower::new(&self.config.text_config, &self.trunk.pp("text_model"))
+        })?;
+        Ok(TextStates {
+            layers: tower.forward(batch, self.config.split())?,
+            mask: batch.mask.clone(),
+        })
+    }
+
+    /// The image tower, on normalised pixels `[B, 3, S, S]`, f32.
+    pub fn image_states(&self, pixels: &Tensor) -> Result<ImageStates> {
+        let tower = self.part(&self.vision_tower, || {
+            VisionTower::new(
+                &self.config.vision_config,
+                &self.trunk.pp("vision_model.visual"),
+            )
+        })?;
+        let pixels = pixels.to_device(self.device())?.to_dtype(self.dtype())?;
+        Ok(ImageStates {
+            layers: tower.forward(&pixels, self.config.split())?,
+        })
+    }
+
+    // --- contrastive embeddings ---
+
+    /// ITC embeddings of texts: unit vectors `[B, E]`, f32.
+    pub fn text_embeds(&self, states: &TextStates) -> Result<Tensor> {
+        let head = self.contrastive_head(&self.itc_text_head, "itc_text_head", 1)?;
+        Ok(head.forward(&first_token(last(&states.layers))?)?)
+    }
+
+    /// ITC embeddings of photos: unit vectors `[B, E]`, f32.
+    pub fn image_embeds(&self, states: &ImageStates) -> Result<Tensor> {
+        let head = self.contrastive_head(&self.itc_image_head, "itc_image_head", 1)?;
+        let first = last(&states.layers).narrow(1, 0, 1)?.contiguous()?; // [B, 1, W]
+        let top = self.config.num_hidden_layers - 1;
+        let bridged = self.image_bridge()?.forward(top, &first)?;
+        Ok(head.forward(&first_token(&bridged)?)?)
+    }
+
+    /// ITC embeddings of pairs: unit vectors `[B, E]`, f32.
+    pub fn cross_embeds(&self, fused: &Fused) -> Result<Tensor> {
+        let head = self.contrastive_head(&self.itc_cross_modal_head, "itc_cross_modal_head", 2)?;
+        Ok(head.forward(&fused.pooled)?)
+    }
+
+    /// The contrastive loss of B texts, photos and pairs, the i-th of each belonging together.
+    pub fn contrastive_loss(&self, text: &Tensor, image: &Tensor, cross: &Tensor) -> Result<f32> {
+        self.require_itc()?;
+        let logit_scale = self
+            .weights
+            .values("logit_scale")
+            .map_err(weights::checkpoint(&self.dir))?;
+        Ok(heads::contrastive_loss(
+            text,
+            image,
+            cross,
+            f64::from(logit_scale[0]),
+        )?)
+    }
+
+    // --- the two modalities together ---
+
+    /// The text side of the cross-modal layers.
+    pub fn bridge_text(&self, states: &TextStates) -> Result<Bridged> {
+        let bridge = self.part(&self.text_bridge, || {
+            Bridge::text(&self.config, &self.trunk)
+        })?;
+        Ok(Bridged {
+            layers: bridge_all(bridge, &states.layers)?,
+            mask: Some(states.mask.clone()),
+        })
+    }
+
+    /// The image side of the cross-modal layers.
+    pub fn bridge_image(&self, states: &ImageStates) -> Result<Bridged> {
+        Ok(Bridged {
+            layers: bridge_all(self.image_bridge()?, &states.layers)?,
+            mask: None,
+        })
+    }
+
+    /// The cross-modal layers over B texts and B photos, or over one text and B photos.
+    pub fn fuse(&self, text: &Bridged, image: &Bridged) -> Result<Fused> {
+        let Some(mask) = &text.mask else {
+            return Err(Error::Input {
+                reason: "fuse takes a bridged text first, then bridged images".into(),
+            });
+        };
+        let (encoder, poolers) = self.part(&self.encoder, || {
+            let encoder = CrossModalEncoder::new(&self.config, &self.trunk)?;
+            Ok((encoder, Poolers::new(&self.config, &self.trunk)?))
+        })?;
+        let batch = image.layers[0].dim(0)?;
+        let repeat = |x: &Tensor| {
+            if x.dim(0)? == batch {
+                Ok(x.clone())
+            } else {
+                x.repeat((batch, 1, 1))
+            }
+        };
+        let text = text
+            .layers
+            .iter()
+            .map(repeat)
+            .collect::<candle_core::Result<Vec<_>>>()?;
+        let (text, image) = encoder.forward(&text, mask, &image.layers)?;
+        let pooled = poolers.forward(&text, &image)?;
+        Ok(Fused {
+            text,
+            image,
+            pooled,
+        })
+    }
+
+    /// ITM logits for "no match" and "match", `[B, 2]`, f32.
+    pub fn itm_logits(&self, fused: &Fused) -> Result<Tensor> {
+        self.require_itm()?;
+        let head = self.part(&self.itm_score, || {
+            MatchingHead::new(&self.config, &self.root.pp("itm_score"))
+        })?;
+        Ok(head.forward(&fused.pooled)?)
+    }
+
+    /// MLM logits of every text position, `[B, L, V]`, f32.
+    pub fn mlm_logits(&self, fused: &Fused) -> Result<Tensor> {
+        self.require("masked-word (MLM)", "mlm_score.transform.dense.weight")?;
+        let head = self.part(&self.mlm_score, || {
+            MaskedWordHead::new(&self.config, &self.root, &self.trunk)
+        })?;
+        Ok(head.forward(&fused.text)?)
+    }
+
+    // --- parts ---
+
+    fn image_bridge(&self) -> Result<&Bridge> {
+        self.part(&self.image_bridge, || {
+            Bridge::image(&self.config, &self.trunk)
+        })
+    }
+
+    /// A contrastive head over `streams` cross-modal widths.
+    fn contrastive_head<'a>(
+        &self,
+        cell: &'a OnceLock<ContrastiveHead>,
+        name: &str,
+        streams: usize,
+    ) -> Result<&'a ContrastiveHead> {
+        self.require_itc()?;
+        self.part(cell, || {
+            ContrastiveHead::new(streams * self.config.hidden_size, &self.root.pp(name))
+        })
+    }
+
+    fn require_itc(&self) -> Result<()> {
+        self.require("contrastive (ITC)", "itc_image_head.fc.weight")
+    }
+
+    fn require_itm(&self) -> Result<()> {
+        self.require("matching (ITM)", "itm_score.fc.weight")
+    }
+
+    fn require(&self, head: &'static str, tensor: &str) -> Result<()> {
+        if self.root.contains_tensor(tensor) {
+            return Ok(());
+        }
+        Err(Error::MissingHead {
+            path: self.dir.clone(),
+            head,
+            tensor: tensor.into(),
+        })
+    }
+
+    /// A part of the model, read from the checkpoint when first asked for. Two threads that ask at once
+    /// may both read it; one copy is kept.
+    fn part<'a, T>(
+        &self,
+        cell: &'a OnceLock<T>,
+        read: impl FnOnce() -> candle_core::Result<T>,
+    ) -> Result<&'a T> {
+        if let Some(part) = cell.get() {
+            return Ok(part);
+        }
+        let part = read().map_err(weights::checkpoint(&self.dir))?;
+        Ok(cell.get_or_init(|| part))
+    }
+}
+
+/// Every tower returns the state after its last layer, so there is always one.
+fn last(layers: &[Tensor]) -> &Tensor {
+    layers
+        .last()
+        .expect("a tower returns at least its last state")
+}
+
+fn bridge_all(bridge: &Bridge, layers: &[Tensor]) -> candle_core::Result<Vec<Tensor>> {
+    layers
+        .iter()
+        .enumerate()
+        .map(|(i, state)| bridge.forward(i, state))
+        .collect()
+}

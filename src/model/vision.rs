@@ -1,0 +1,128 @@
+//! The image tower: CLIP's vision transformer.
+
+use candle_core::{IndexOp, Module, Result, Tensor};
+use candle_nn::{LayerNorm, Linear, VarBuilder, linear};
+
+use super::config::VisionConfig;
+use super::layers::{attention, layer_norm, quick_gelu};
+
+/// Reference: `BridgeTowerVisionTransformer`,
+/// <https://github.com/huggingface/transformers/blob/v4.57.1/src/transformers/models/bridgetower/modeling_bridgetower.py>
+pub(super) struct VisionTower {
+    embeddings: VisionEmbeddings,
+    ln_pre: LayerNorm,
+    resblocks: Vec<ResidualAttention>,
+}
+
+impl VisionTower {
+    pub(super) fn new(cfg: &VisionConfig, vb: &VarBuilder) -> Result<Self> {
+        let block = |i| ResidualAttention::new(cfg, &vb.pp("transformer.resblocks").pp(i));
+        Ok(Self {
+            embeddings: VisionEmbeddings::new(cfg, &vb.pp("embeddings"))?,
+            ln_pre: layer_norm(cfg.hidden_size, cfg.layer_norm_eps, &vb.pp("ln_pre"))?,
+            resblocks: (0..cfg.num_hidden_layers)
+                .map(block)
+                .collect::<Result<_>>()?,
+        })
+    }
+
+    /// States after layers `from..=num_hidden_layers` (0 = after `ln_pre`), each `[B, N, W]`, before
+    /// `ln_post`, of pixels `[B, 3, S, S]`.
+    pub(super) fn forward(&self, pixels: &Tensor, from: usize) -> Result<Vec<Tensor>> {
+        let mut hidden = self.ln_pre.forward(&self.embeddings.forward(pixels)?)?;
+        let mut states = Vec::new();
+        for (i, block) in self.resblocks.iter().enumerate() {
+            if i >= from {
+                states.push(hidden.clone());
+            }
+            hidden = block.forward(&hidden)?;
+        }
+        states.push(hidden);
+        Ok(states)
+    }
+}
+
+struct VisionEmbeddings {
+    class_embedding: Tensor,    // [W]
+    patch_embedding: Linear,    // C·P·P → W
+    position_embedding: Tensor, // [N, W]
+    patch_size: usize,
+}
+
+impl VisionEmbeddings {
+    fn new(cfg: &VisionConfig, vb: &VarBuilder) -> Result<Self> {
+        let (w, c, p) = (cfg.hidden_size, cfg.num_channels, cfg.patch_size);
+        // A convolution whose stride is its kernel is a matrix product over flattened patches.
+        let kernel = vb
+            .get((w, c, p, p), "patch_embedding.weight")?
+            .reshape((w, c * p * p))?;
+        Ok(Self {
+            class_embedding: vb.get(w, "class_embedding")?,
+            patch_embedding: Linear::new(kernel, None),
+            position_embedding: vb.get((cfg.num_tokens(), w), "position_embedding.weight")?,
+            patch_size: p,
+        })
+    }
+
+    fn forward(&self, pixels: &Tensor) -> Result<Tensor> {
+        let (b, c, s, _) = pixels.dims4()?;
+        let (p, grid) = (self.patch_size, s / self.patch_size);
+        let patches = pixels
+            .reshape(&[b, c, grid, p, grid, p])?
+            .permute([0, 2, 4, 1, 3, 5].as_slice())?
+            .reshape((b, grid * grid, c * p * p))?;
+        let patches = self.patch_embedding.forward(&patches)?; // [B, N−1, W]
+        let class = self
+            .class_embedding
+            .expand((b, 1, self.class_embedding.dim(0)?))?;
+        Tensor::cat(&[&class, &patches], 1)?.broadcast_add(&self.position_embedding)
+    }
+}
+
+/// Pre-LayerNorm transformer block with CLIP's fused projections.
+struct ResidualAttention {
+    ln_1: LayerNorm,
+    /// Query, key and value: the three thirds of `attn.in_proj_{weight,bias}`.
+    in_proj: [Linear; 3],
+    out_proj: Linear,
+    ln_2: LayerNorm,
+    c_fc: Linear,
+    c_proj: Linear,
+    heads: usize,
+}
+
+impl ResidualAttention {
+    fn new(cfg: &VisionConfig, vb: &VarBuilder) -> Result<Self> {
+        let w = cfg.hidden_size;
+        let weight = vb.get((3 * w, w), "attn.in_proj_weight")?;
+        let bias = vb.get(3 * w, "attn.in_proj_bias")?;
+        let third = |i: usize| -> Result<Linear> {
+            let rows = i * w..(i + 1) * w;
+            Ok(Linear::new(weight.i(rows.clone())?, Some(bias.i(rows)?)))
+        };
+        Ok(Self {
+            ln_1: layer_norm(w, cfg.layer_norm_eps, &vb.pp("ln_1"))?,
+            in_proj: [third(0)?, third(1)?, third(2)?],
+            out_proj: linear(w, w, vb.pp("attn.out_proj"))?,
+            ln_2: layer_norm(w, cfg.layer_norm_eps, &vb.pp("ln_2"))?,
+            c_fc: linear(w, 4 * w, vb.pp("mlp.c_fc"))?,
+            c_proj: linear(4 * w, w, vb.pp("mlp.c_proj"))?,
+            heads: w / 64,
+        })
+    }
+
+    fn forward(&self, hidden: &Tensor) -> Result<Tensor> {
+        let normed = self.ln_1.forward(hidden)?; // [B, N, W]
+        let [query, key, value] = &self.in_proj;
+        let attended = attention(
+            &query.forward(&normed)?,
+            &key.forward(&normed)?,
+            &value.forward(&normed)?,
+            self.heads,
+            None,
+        )?;
+        let hidden = (self.out_proj.forward(&attended)? + hidden)?;
+        let inner = quick_gelu(&self.c_fc.forward(&self.ln_2.forward(&hidden)?)?)?;
+        self.c_proj.forward(&inner)? + hidden
+    }
+}

@@ -1,0 +1,4 @@
+//! The library against the reference and against itself; nothing here needs a network, a GPU or weights.
+
+mod fixtures;
+mod golden;
