@@ -1,0 +1,21 @@
+//! Without libheif: every HEIC and AVIF file says how to get it read.
+
+use image::RgbImage;
+
+use crate::error::{Error, Result};
+
+/// Refuses the file.
+pub fn size(_file: &[u8]) -> Result<(u32, u32)> {
+    Err(not_built())
+}
+
+/// Refuses the file.
+pub fn decode(_file: &[u8]) -> Result<RgbImage> {
+    Err(not_built())
+}
+
+fn not_built() -> Error {
+    Error::Photo {
+        reason: "this build reads no HEIC or AVIF; build it with --features heif".to_owned(),
+    }
+}
