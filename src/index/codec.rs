@@ -1,0 +1,471 @@
+//! The bytes of stored values: the only place that knows `bincode`.
+//!
+//! Every value is sealed: `format (1 byte) · body · xxh3-64 of both (8 bytes, little-endian)`. A body is
+//! bincode of one of the private types below, or raw little-endian numbers.
+
+use std::path::{Path, PathBuf};
+
+use bincode::config::{Configuration, Limit, LittleEndian, Varint};
+use bincode::{Decode, Encode};
+use jiff::civil::DateTime;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::record::{ContentHash, GpsPosition, Photo, PhotoMetadata};
+use crate::error::{Error, Result};
+
+/// The format of everything on disk, store and snapshot alike.
+pub(crate) const FORMAT: u32 = 1;
+
+/// No sealed bincode value comes near this; a damaged length may not ask for more.
+const LARGEST_BODY: usize = 1 << 20;
+const BINCODE: Configuration<LittleEndian, Varint, Limit<LARGEST_BODY>> =
+    bincode::config::standard().with_limit::<LARGEST_BODY>();
+const CHECKSUM_LEN: usize = 8;
+
+/// What an index was built with. Searching it with anything else would compare what cannot be compared.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Pins {
+    /// Folder or hub id of the checkpoint, for people.
+    pub model_name: String,
+    /// Hash of the checkpoint's content, hex.
+    pub model_fingerprint: String,
+    /// Everything that decides which pixels the model sees.
+    pub preprocessing: String,
+    /// Coordinates of an embedding.
+    pub dim: usize,
+}
+
+impl Pins {
+    /// Refuses another model than the one that the index in `dir` was built with. The name does not
+    /// matter: the same checkpoint may lie elsewhere now.
+    pub(crate) fn check(&self, given: &Self, dir: &Path) -> Result<()> {
+        let is_same = self.model_fingerprint == given.model_fingerprint
+            && self.preprocessing == given.preprocessing
+            && self.dim == given.dim;
+        if is_same {
+            return Ok(());
+        }
+        Err(Error::OtherModel {
+            path: dir.to_owned(),
+            built_with: self.describe(),
+            given: given.describe(),
+        })
+    }
+
+    fn describe(&self) -> String {
+        let Self {
+            model_name,
+            model_fingerprint,
+            preprocessing,
+            dim,
+        } = self;
+        format!("{model_name} ({model_fingerprint:.12}, {dim} coordinates, {preprocessing})")
+    }
+}
+
+/// What a store and its snapshots say of themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Info {
+    pub pins: Pins,
+    /// The photo folders, absolute.
+    pub roots: Vec<PathBuf>,
+    /// Name and version of the program that made the index.
+    pub created_by: String,
+}
+
+/// Names one stored vector. Never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct VectorId(pub u64);
+
+/// A photo and the vector that its content got.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct PhotoRecord {
+    pub vector: VectorId,
+    pub photo: Photo,
+}
+
+/// The counters that say what else the store has to hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Meta {
+    pub info: Info,
+    /// Grows with every change.
+    pub generation: u64,
+    pub next_photo: u64,
+    pub next_vector: u64,
+    pub photos: u64,
+    pub vectors: u64,
+    pub graph: Option<GraphStamp>,
+}
+
+/// Names one stored graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct GraphStamp {
+    /// The generation that it was stored under.
+    pub generation: u64,
+    /// Its length, bytes.
+    pub len: u64,
+    /// Xxh3-64 of its bytes.
+    pub checksum: u64,
+}
+
+/// Why bytes could not be read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Unreadable {
+    /// Written by another version of this software.
+    Format(u32),
+    /// Damaged, and how.
+    Damaged(String),
+}
+
+impl Unreadable {
+    pub fn at(self, path: &Path) -> Error {
+        let path = path.to_owned();
+        match self {
+            Self::Format(found) => Error::IndexFormat {
+                path,
+                found,
+                supported: FORMAT,
+            },
+            Self::Damaged(reason) => Error::Corrupt { path, reason },
+        }
+    }
+}
+
+/// Adds format and checksum to a body.
+pub(crate) fn seal(body: impl IntoIterator<Item = u8>) -> Vec<u8> {
+    let mut sealed = vec![FORMAT as u8];
+    sealed.extend(body);
+    let checksum = xxh3_64(&sealed);
+    sealed.extend(checksum.to_le_bytes());
+    sealed
+}
+
+/// The body of a sealed value, once its checksum and format are seen to be right.
+pub(crate) fn unseal(sealed: &[u8]) -> Result<&[u8], Unreadable> {
+    let content = sealed
+        .split_last_chunk::<CHECKSUM_LEN>()
+        .filter(|(content, checksum)| xxh3_64(content) == u64::from_le_bytes(**checksum))
+        .map(|(content, _)| content)
+        .ok_or_else(|| Unreadable::Damaged("a stored value fails its checksum".into()))?;
+    match content.split_first() {
+        Some((&format, body)) if u32::from(format) == FORMAT => Ok(body),
+        Some((&format, _)) => Err(Unreadable::Format(format.into())),
+        None => Err(Unreadable::Damaged("a stored value is empty".into())),
+    }
+}
+
+pub(crate) fn encode_photo(record: &PhotoRecord) -> Result<Vec<u8>> {
+    let PhotoRecord { vector, photo } = record;
+    let PhotoMetadata {
+        width,
+        height,
+        captured_at,
+        gps,
+        camera,
+    } = photo.metadata.clone();
+    Ok(encode(&StoredPhoto {
+        vector: vector.0,
+        path: path_to_bytes(&photo.path)?,
+        size: photo.size,
+        mtime_ns: photo.mtime_ns,
+        content_hash: photo.content_hash.0,
+        width,
+        height,
+        captured_at: captured_at.map(StoredDateTime::from),
+        gps: gps.map(|gps| (gps.latitude, gps.longitude)),
+        camera,
+    }))
+}
+
+pub(crate) fn decode_photo(sealed: &[u8]) -> Result<PhotoRecord, Unreadable> {
+    let stored: StoredPhoto = decode(sealed)?;
+    let gps = stored.gps.map(|(latitude, longitude)| GpsPosition {
+        latitude,
+        longitude,
+    });
+    let captured_at = stored.captured_at.map(DateTime::try_from).transpose();
+    let captured_at =
+        captured_at.map_err(|e| Unreadable::Damaged(format!("a photo's time: {e}")))?;
+    Ok(PhotoRecord {
+        vector: VectorId(stored.vector),
+        photo: Photo {
+            path: path_from_bytes(stored.path)?,
+            size: stored.size,
+            mtime_ns: stored.mtime_ns,
+            content_hash: ContentHash(stored.content_hash),
+            metadata: PhotoMetadata {
+                width: stored.width,
+                height: stored.height,
+                captured_at,
+                gps,
+                camera: stored.camera,
+            },
+        },
+    })
+}
+
+pub(crate) fn encode_info(info: &Info) -> Result<Vec<u8>> {
+    StoredInfo::new(info).map(|stored| encode(&stored))
+}
+
+pub(crate) fn decode_info(sealed: &[u8]) -> Result<Info, Unreadable> {
+    decode::<StoredInfo>(sealed)?.into_info()
+}
+
+pub(crate) fn encode_meta(meta: &Meta) -> Result<Vec<u8>> {
+    Ok(encode(&StoredMeta {
+        info: StoredInfo::new(&meta.info)?,
+        generation: meta.generation,
+        next_photo: meta.next_photo,
+        next_vector: meta.next_vector,
+        photos: meta.photos,
+        vectors: meta.vectors,
+        graph: meta.graph,
+    }))
+}
+
+pub(crate) fn decode_meta(sealed: &[u8]) -> Result<Meta, Unreadable> {
+    let stored: StoredMeta = decode(sealed)?;
+    Ok(Meta {
+        info: stored.info.into_info()?,
+        generation: stored.generation,
+        next_photo: stored.next_photo,
+        next_vector: stored.next_vector,
+        photos: stored.photos,
+        vectors: stored.vectors,
+        graph: stored.graph,
+    })
+}
+
+#[derive(Encode, Decode)]
+struct StoredPhoto {
+    vector: u64,
+    path: Vec<u8>,
+    size: u64,
+    mtime_ns: i64,
+    content_hash: [u8; 32],
+    width: u32,
+    height: u32,
+    captured_at: Option<StoredDateTime>,
+    gps: Option<(f64, f64)>,
+    camera: Option<String>,
+}
+
+#[derive(Encode, Decode)]
+struct StoredInfo {
+    pins: Pins,
+    roots: Vec<Vec<u8>>,
+    created_by: String,
+}
+
+#[derive(Encode, Decode)]
+struct StoredMeta {
+    info: StoredInfo,
+    generation: u64,
+    next_photo: u64,
+    next_vector: u64,
+    photos: u64,
+    vectors: u64,
+    graph: Option<GraphStamp>,
+}
+
+#[derive(Encode, Decode)]
+struct StoredDateTime {
+    year: i16,
+    month: i8,
+    day: i8,
+    hour: i8,
+    minute: i8,
+    second: i8,
+    nanosecond: i32,
+}
+
+impl From<DateTime> for StoredDateTime {
+    fn from(t: DateTime) -> Self {
+        Self {
+            year: t.year(),
+            month: t.month(),
+            day: t.day(),
+            hour: t.hour(),
+            minute: t.minute(),
+            second: t.second(),
+            nanosecond: t.subsec_nanosecond(),
+        }
+    }
+}
+
+impl TryFrom<StoredDateTime> for DateTime {
+    type Error = jiff::Error;
+
+    fn try_from(t: StoredDateTime) -> Result<Self, jiff::Error> {
+        Self::new(
+            t.year,
+            t.month,
+            t.day,
+            t.hour,
+            t.minute,
+            t.second,
+            t.nanosecond,
+        )
+    }
+}
+
+impl StoredInfo {
+    fn new(info: &Info) -> Result<Self> {
+        Ok(Self {
+            pins: info.pins.clone(),
+            roots: info
+                .roots
+                .iter()
+                .map(|root| path_to_bytes(root))
+                .collect::<Result<_>>()?,
+            created_by: info.created_by.clone(),
+        })
+    }
+
+    fn into_info(self) -> Result<Info, Unreadable> {
+        Ok(Info {
+            pins: self.pins,
+            roots: self
+                .roots
+                .into_iter()
+                .map(path_from_bytes)
+                .collect::<Result<_, _>>()?,
+            created_by: self.created_by,
+        })
+    }
+}
+
+fn encode(value: &impl Encode) -> Vec<u8> {
+    let body = bincode::encode_to_vec(value, BINCODE).expect("plain structs encode");
+    seal(body)
+}
+
+fn decode<T: Decode<()>>(sealed: &[u8]) -> Result<T, Unreadable> {
+    let body = unseal(sealed)?;
+    let damaged =
+        |reason: String| Unreadable::Damaged(format!("a stored value does not decode: {reason}"));
+    let (value, len) =
+        bincode::decode_from_slice(body, BINCODE).map_err(|error| damaged(error.to_string()))?;
+    if len != body.len() {
+        return Err(damaged("it is too long".into()));
+    }
+    Ok(value)
+}
+
+#[cfg(unix)]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the other platforms' version fails"
+)]
+fn path_to_bytes(path: &Path) -> Result<Vec<u8>> {
+    use std::os::unix::ffi::OsStrExt;
+    Ok(path.as_os_str().as_bytes().to_vec())
+}
+
+#[cfg(not(unix))]
+fn path_to_bytes(path: &Path) -> Result<Vec<u8>> {
+    let text = path.to_str().ok_or_else(|| Error::Input {
+        reason: format!("the path {} is not valid Unicode", path.display()),
+    })?;
+    Ok(text.as_bytes().to_vec())
+}
+
+#[cfg(unix)]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the other platforms' version fails"
+)]
+fn path_from_bytes(bytes: Vec<u8>) -> Result<PathBuf, Unreadable> {
+    use std::os::unix::ffi::OsStringExt;
+    Ok(std::ffi::OsString::from_vec(bytes).into())
+}
+
+#[cfg(not(unix))]
+fn path_from_bytes(bytes: Vec<u8>) -> Result<PathBuf, Unreadable> {
+    let text = String::from_utf8(bytes);
+    text.map(PathBuf::from)
+        .map_err(|_| Unreadable::Damaged("a stored path is not UTF-8".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> PhotoRecord {
+        PhotoRecord {
+            vector: VectorId(7),
+            photo: Photo {
+                path: "/photos/a.jpg".into(),
+                size: 3_000_000,
+                mtime_ns: -5,
+                content_hash: ContentHash([9; 32]),
+                metadata: PhotoMetadata {
+                    width: 4000,
+                    height: 3000,
+                    captured_at: Some(jiff::civil::date(2021, 7, 3).at(18, 30, 5, 250_000_000)),
+                    gps: Some(GpsPosition {
+                        latitude: 48.8,
+                        longitude: -2.3,
+                    }),
+                    camera: Some("Apple iPhone 13".into()),
+                },
+            },
+        }
+    }
+
+    #[test]
+    fn photos_round_trip() {
+        let record = record();
+        assert_eq!(
+            decode_photo(&encode_photo(&record).unwrap()).unwrap(),
+            record
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn paths_need_not_be_utf8() {
+        use std::os::unix::ffi::OsStrExt;
+        let mut record = record();
+        record.photo.path = std::ffi::OsStr::from_bytes(b"/photos/caf\xe9.jpg").into();
+        assert_eq!(
+            decode_photo(&encode_photo(&record).unwrap()).unwrap(),
+            record
+        );
+    }
+
+    #[test]
+    fn any_changed_or_missing_byte_is_noticed() {
+        let sealed = encode_photo(&record()).unwrap();
+        for position in 0..sealed.len() {
+            let mut damaged = sealed.clone();
+            damaged[position] ^= 0x10;
+            assert!(
+                matches!(decode_photo(&damaged), Err(Unreadable::Damaged(_))),
+                "byte {position}"
+            );
+            assert!(
+                decode_photo(&sealed[..position]).is_err(),
+                "cut to {position} bytes"
+            );
+        }
+    }
+
+    #[test]
+    fn nonsense_with_a_right_checksum_is_damage() {
+        for body in [vec![], vec![0xff; 3], vec![0xff; 200]] {
+            assert!(matches!(
+                decode_photo(&seal(body)),
+                Err(Unreadable::Damaged(_))
+            ));
+        }
+    }
+
+    #[test]
+    fn another_format_is_named() {
+        let mut sealed = vec![9, 1, 2, 3];
+        sealed.extend(xxh3_64(&sealed).to_le_bytes());
+        assert_eq!(unseal(&sealed), Err(Unreadable::Format(9)));
+    }
+}

@@ -1,0 +1,147 @@
+//! The files of an index folder, and how one published state follows another.
+//!
+//! ```text
+//! build.lock               who builds
+//! store.sled/              the truth; only the builder opens it
+//! snapshot-<generation>.bt what queries map; never changes once published
+//! current                  the name of the snapshot to use
+//! ```
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use super::lock::BuildLock;
+use crate::error::{Error, Result};
+
+const CURRENT: &str = "current";
+const CURRENT_DRAFT: &str = "current.tmp";
+const STORE: &str = "store.sled";
+const SNAPSHOT_PREFIX: &str = "snapshot-";
+const SNAPSHOT_SUFFIX: &str = ".bt";
+const SNAPSHOT_DRAFT: &str = "snapshot.tmp";
+
+/// Removes an index: the files listed above, and nothing else that lies in the folder. A folder
+/// without an index stays as it is.
+pub fn destroy(dir: &Path) -> Result<()> {
+    if !dir.exists() {
+        return Ok(());
+    }
+    let _lock = BuildLock::acquire(dir)?;
+    // The pointer first: a query finds no index then, rather than half of one.
+    remove_file(&dir.join(CURRENT))?;
+    remove_file(&dir.join(CURRENT_DRAFT))?;
+    remove_file(&dir.join(SNAPSHOT_DRAFT))?;
+    remove_snapshots_except(dir, None)?;
+    match fs::remove_dir_all(store_path(dir)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(store_path(dir))(error)),
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn store_path(dir: &Path) -> PathBuf {
+    dir.join(STORE)
+}
+
+pub(crate) fn snapshot_path(dir: &Path, generation: u64) -> PathBuf {
+    dir.join(snapshot_name(generation))
+}
+
+/// Where a snapshot is written before it gets its name.
+pub(crate) fn draft_path(dir: &Path) -> PathBuf {
+    dir.join(SNAPSHOT_DRAFT)
+}
+
+/// The published generation; `None` where nothing was published yet.
+pub(crate) fn published_generation(dir: &Path) -> Result<Option<u64>> {
+    let path = dir.join(CURRENT);
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io(path)(error)),
+    };
+    let generation = std::str::from_utf8(&text)
+        .ok()
+        .and_then(|text| parse_name(text.strip_suffix('\n')?));
+    generation.map(Some).ok_or_else(|| Error::Corrupt {
+        path,
+        reason: "it does not name a snapshot".into(),
+    })
+}
+
+/// Makes the finished draft the snapshot of `generation`, then the one that queries open, and removes
+/// its predecessors. A crash in between leaves the former one in place.
+pub(crate) fn switch_to_draft(dir: &Path, generation: u64) -> Result<()> {
+    let snapshot = snapshot_path(dir, generation);
+    fs::rename(draft_path(dir), &snapshot).map_err(Error::io(&snapshot))?;
+    sync_dir(dir)?;
+    let draft = dir.join(CURRENT_DRAFT);
+    let mut file = File::create(&draft).map_err(Error::io(&draft))?;
+    writeln!(file, "{}", snapshot_name(generation)).map_err(Error::io(&draft))?;
+    file.sync_all().map_err(Error::io(&draft))?;
+    drop(file);
+    fs::rename(&draft, dir.join(CURRENT)).map_err(Error::io(draft))?;
+    sync_dir(dir)?;
+    remove_snapshots_except(dir, Some(generation))
+}
+
+/// Bytes of all files of the index.
+pub(crate) fn bytes_on_disk(dir: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(dir).map_err(Error::io(dir))? {
+        let path = entry.map_err(Error::io(dir))?.path();
+        bytes += if path.is_dir() {
+            bytes_on_disk(&path)?
+        } else {
+            // A builder removes files while we look.
+            path.metadata().map_or(0, |metadata| metadata.len())
+        };
+    }
+    Ok(bytes)
+}
+
+fn remove_snapshots_except(dir: &Path, kept: Option<u64>) -> Result<()> {
+    for entry in fs::read_dir(dir).map_err(Error::io(dir))? {
+        let entry = entry.map_err(Error::io(dir))?;
+        let generation = entry.file_name().to_str().and_then(parse_name);
+        if generation.is_some() && generation != kept {
+            // Some systems keep a file that is mapped; the next publication removes it.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    Ok(())
+}
+
+fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(path)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn snapshot_name(generation: u64) -> String {
+    format!("{SNAPSHOT_PREFIX}{generation:016x}{SNAPSHOT_SUFFIX}")
+}
+
+fn parse_name(name: &str) -> Option<u64> {
+    let digits = name
+        .strip_prefix(SNAPSHOT_PREFIX)?
+        .strip_suffix(SNAPSHOT_SUFFIX)?;
+    let generation = u64::from_str_radix(digits, 16).ok()?;
+    (snapshot_name(generation) == name).then_some(generation)
+}
+
+/// Makes renames in a folder durable.
+#[cfg(unix)]
+fn sync_dir(dir: &Path) -> Result<()> {
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(Error::io(dir))
+}
+
+/// Other systems have no such call.
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "the version for Unix fails")]
+fn sync_dir(_: &Path) -> Result<()> {
+    Ok(())
+}

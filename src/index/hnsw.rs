@@ -1,0 +1,283 @@
+//! Building the graph: `hnsw_rs` inserts the vectors in parallel, then its layers are flattened.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hnsw_rs::anndists::dist::distances::Distance;
+use hnsw_rs::hnsw::Hnsw;
+
+use super::graph::{Effort, FlatGraph, flatten};
+use super::similarity::dot;
+use crate::error::{Error, Result};
+
+/// Links per row and layer (twice as many in layer 0): `M` in the paper.
+const MAX_LINKS: usize = 16;
+/// Rows kept while looking for a new row's neighbours: `ef_construction` in the paper.
+const EF_CONSTRUCTION: usize = 200;
+/// More layers than 16^15 rows would need; also the most that `hnsw_rs` has.
+const MAX_LAYERS: usize = 16;
+/// Rows inserted between two looks at the cancel flag.
+const BATCH: usize = 1024;
+
+/// A graph, and how its rows are numbered.
+#[derive(Debug, Default)]
+pub(crate) struct BuiltGraph {
+    /// The vector of every graph row, by its number in the build.
+    pub order: Vec<usize>,
+    /// See [`super::graph`].
+    pub words: Vec<u32>,
+}
+
+/// Builds the graph over `count` distinct unit vectors; `progress` gets (vectors done, vectors in all).
+///
+/// The vectors have to be distinct because HNSW links a row to its nearest ones only: of more copies than
+/// a row has links, all links would lead to copies, and the search could not leave them. `hnsw_rs` keeps
+/// a copy of each vector, so they are fetched as they are needed.
+pub(crate) fn build(
+    count: usize,
+    vector: impl Fn(usize) -> Result<Vec<f32>>,
+    cancel: &AtomicBool,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<BuiltGraph> {
+    if count == 0 {
+        return Ok(BuiltGraph::default());
+    }
+    let order = spread_out(count);
+    let hnsw = Hnsw::new(MAX_LINKS, count, MAX_LAYERS, EF_CONSTRUCTION, UnitDistance);
+    // The first one alone: of two that find no entry point, the second would never get any links.
+    let (first, others) = order.split_at(1);
+    let mut done = 0;
+    for batch in std::iter::once(first).chain(others.chunks(BATCH)) {
+        if cancel.load(Ordering::Relaxed) {
+            return Err(Error::Cancelled);
+        }
+        let vectors = batch
+            .iter()
+            .map(|&number| vector(number))
+            .collect::<Result<Vec<_>>>()?;
+        let numbered = vectors.iter().map(Vec::as_slice).zip(batch.iter().copied());
+        hnsw.parallel_insert_slice(&numbered.collect());
+        done += batch.len();
+        progress(done, count);
+    }
+    extract(&hnsw)
+}
+
+/// All numbers below `count`, each far from the one before.
+///
+/// Photos come in bursts. Inserted in their own order, a burst finds little but itself to link with, and
+/// whole bursts end up where no search finds them; inserted among all others, each photo finds its place
+/// in a graph that spans everything. Multiples of the golden ratio spread out evenly.
+fn spread_out(count: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..count).collect();
+    order.sort_by_cached_key(|&number| (number as u32).wrapping_mul(0x9E37_79B9));
+    order
+}
+
+/// The distance of unit vectors, from 0 to 2.
+struct UnitDistance;
+
+impl Distance<f32> for UnitDistance {
+    fn eval(&self, a: &[f32], b: &[f32]) -> f32 {
+        // Rounding can leave a negative distance, which hnsw_rs answers with a panic.
+        (1.0 - dot(a, b)).max(0.0)
+    }
+}
+
+/// Renumbers the rows by their top layer, highest first, and flattens the layers.
+fn extract(hnsw: &Hnsw<f32, UnitDistance>) -> Result<BuiltGraph> {
+    let points = hnsw.get_point_indexation();
+    let layer_count = usize::from(hnsw.get_max_level_observed()) + 1;
+    let mut by_level = Vec::with_capacity(hnsw.get_nb_point());
+    let mut layers = vec![Vec::new(); layer_count];
+    for level in (0..layer_count).rev() {
+        let mut top = points.get_layer_iterator(level).collect::<Vec<_>>();
+        top.sort_by_key(|point| point.get_origin_id());
+        by_level.append(&mut top);
+        layers[level] = vec![Vec::new(); by_level.len()];
+    }
+    let order: Vec<usize> = by_level.iter().map(|point| point.get_origin_id()).collect();
+    let mut row_of = vec![0; order.len()];
+    for (row, &input) in order.iter().enumerate() {
+        row_of[input] = row as u32;
+    }
+    for (row, point) in by_level.iter().enumerate() {
+        // hnsw_rs also notes neighbours above a point's own layer; no search gets there.
+        let of_layers = point.get_neighborhood_id().into_iter().zip(&mut layers);
+        for (neighbours, layer) in of_layers.take_while(|(_, layer)| row < layer.len()) {
+            let rows = neighbours.iter().map(|neighbour| row_of[neighbour.d_id]);
+            let members = layer.len();
+            layer[row] = rows
+                .filter(|&other| (other as usize) < members && other as usize != row)
+                .collect();
+        }
+    }
+    for layer in &mut layers {
+        link_both_ways(layer);
+    }
+    let words = connect(&mut layers, |row| by_level[row as usize].get_v())?;
+    Ok(BuiltGraph { order, words })
+}
+
+/// Adds the way back to every link that lacks it.
+///
+/// `hnsw_rs` keeps the nearest of too many links, so a tight group larger than a row's links (a burst of
+/// photos) would keep none that lead out of it. About a tenth more links, and no such islands.
+fn link_both_ways(layer: &mut [Vec<u32>]) {
+    let one_way: Vec<(u32, u32)> = layer
+        .iter()
+        .enumerate()
+        .flat_map(|(from, links)| links.iter().map(move |&to| (from as u32, to)))
+        .filter(|&(from, to)| !layer[to as usize].contains(&from))
+        .collect();
+    for (from, to) in one_way {
+        layer[to as usize].push(from);
+    }
+}
+
+/// Flattens the layers, after linking every row that the entry point does not lead to with the most
+/// similar row that it does lead to.
+fn connect<'a>(
+    layers: &mut [Vec<Vec<u32>>],
+    vector: impl Fn(u32) -> &'a [f32],
+) -> Result<Vec<u32>> {
+    let words = flatten(layers);
+    let graph = FlatGraph::view(&words).expect("flatten writes what view reads");
+    let lost = graph.unreachable();
+    let effort = Effort {
+        ef: EF_CONSTRUCTION,
+        budget: usize::MAX,
+    };
+    for &row in &lost {
+        let found = graph.search(
+            |other| dot(vector(row), vector(other)),
+            |_| Ok(true),
+            effort,
+        )?;
+        if let Some(near) = found.into_iter().flatten().max() {
+            layers[0][row as usize].push(near.row);
+            layers[0][near.row as usize].push(row);
+        }
+    }
+    Ok(if lost.is_empty() {
+        words
+    } else {
+        flatten(layers)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::similarity::Matrix;
+
+    const DIM: usize = 24;
+
+    /// `groups` random directions, and `size` vectors around each.
+    fn groups(groups: usize, size: usize, spread: f32) -> Vec<f32> {
+        let mut state = 1_u64;
+        let mut coordinate = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+        };
+        let mut values = Vec::new();
+        for _ in 0..groups {
+            let centre: Vec<f32> = (0..DIM).map(|_| coordinate()).collect();
+            for _ in 0..size {
+                let vector: Vec<f32> = centre.iter().map(|c| c + spread * coordinate()).collect();
+                let norm = dot(&vector, &vector).sqrt();
+                values.extend(vector.iter().map(|value| value / norm));
+            }
+        }
+        values
+    }
+
+    fn build_all(vectors: Matrix) -> BuiltGraph {
+        let vector = |number| Ok(vectors.row(number as u32).to_vec());
+        build(
+            vectors.rows(),
+            vector,
+            &AtomicBool::new(false),
+            &mut |_, _| {},
+        )
+        .unwrap()
+    }
+
+    /// Recall@10 of the flat graph, every 7th vector being the query; all rows must be reachable. Rows
+    /// as similar as the tenth, within rounding, are as good.
+    fn recall(values: &[f32]) -> f64 {
+        let vectors = Matrix { values, dim: DIM };
+        let built = build_all(vectors);
+        let graph = FlatGraph::view(&built.words).unwrap();
+        graph.check().unwrap();
+        assert_eq!(
+            (graph.rows(), graph.unreachable()),
+            (vectors.rows(), vec![])
+        );
+        let all = 0..vectors.rows() as u32;
+        let effort = Effort {
+            ef: 50,
+            budget: usize::MAX,
+        };
+        let (mut hits, mut wanted) = (0, 0);
+        for query in all.clone().step_by(7) {
+            let similarity = |row: u32| {
+                dot(
+                    vectors.row(query),
+                    vectors.row(built.order[row as usize] as u32),
+                )
+            };
+            let mut exact: Vec<f32> = all.clone().map(similarity).collect();
+            exact.sort_by(|a, b| b.total_cmp(a));
+            let found = graph
+                .search(similarity, |_| Ok(true), effort)
+                .unwrap()
+                .unwrap();
+            let good = found
+                .iter()
+                .filter(|found| found.similarity >= exact[9] - 1e-6)
+                .count();
+            hits += good.min(10);
+            wanted += 10;
+        }
+        f64::from(hits as u32) / f64::from(wanted)
+    }
+
+    #[test]
+    fn the_flat_graph_finds_the_nearest() {
+        assert!(recall(&groups(60, 50, 0.7)) > 0.99);
+    }
+
+    #[test]
+    fn bursts_of_nearly_equal_photos_are_no_islands() {
+        for spread in [0.1, 0.001] {
+            let recall = recall(&groups(30, 100, spread));
+            assert!(recall > 0.98, "spread {spread}: {recall}");
+        }
+    }
+
+    #[test]
+    fn few_vectors_are_fine() {
+        for rows in [0, 1, 2, 5] {
+            let values = groups(1, rows, 0.5);
+            let vectors = Matrix {
+                values: &values,
+                dim: DIM,
+            };
+            let built = build_all(vectors);
+            assert_eq!(built.order.len(), rows);
+            assert_eq!(FlatGraph::view(&built.words).unwrap().rows(), rows);
+        }
+    }
+
+    #[test]
+    fn lost_rows_are_linked_with_the_most_similar_ones_that_are_not() {
+        let line = |row: u32| [[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]][row as usize];
+        let vectors: Vec<[f32; 2]> = (0..4).map(line).collect();
+        let mut layers = vec![vec![vec![1], vec![0], vec![3], vec![2]]];
+        let words = connect(&mut layers, |row| &vectors[row as usize]).unwrap();
+        assert_eq!(FlatGraph::view(&words).unwrap().unreachable(), [0; 0]);
+        assert!(layers[0][2].contains(&1) && layers[0][1].contains(&2));
+    }
+}

@@ -1,0 +1,35 @@
+//! The photo index: records, vectors and graph in a store; a mapped snapshot for queries.
+//!
+//! [`IndexWriter`] changes an index, [`IndexReader`] searches what was last published, [`build`] brings one
+//! up to date with folders of photos. ARCHITECTURE.md tells how the files fit together.
+
+mod build;
+mod codec;
+mod folder;
+mod graph;
+mod hnsw;
+mod lock;
+mod map;
+mod photos;
+mod reader;
+mod record;
+mod scan;
+mod similarity;
+mod snapshot;
+mod state;
+mod status;
+mod store;
+#[cfg(test)]
+mod tests;
+mod vectors;
+mod verify;
+mod writer;
+
+pub use build::{BuildEvent, BuildOptions, BuildReport, build};
+pub use codec::Pins;
+pub use folder::destroy;
+pub use reader::{Candidate, IndexReader, PhotoFilter, SearchOptions};
+pub use record::{ContentHash, GpsPosition, Photo, PhotoId, PhotoMetadata};
+pub use status::Status;
+pub use verify::{VerifyReport, verify};
+pub use writer::{Changes, IndexWriter};

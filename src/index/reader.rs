@@ -1,0 +1,271 @@
+//! Searching: on the mapped snapshot, in any number of threads and processes, also during a build.
+
+use std::collections::BinaryHeap;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
+
+use rayon::prelude::*;
+
+use super::codec::Pins;
+use super::folder;
+use super::graph::Effort;
+use super::record::{Photo, PhotoId};
+use super::similarity::{Scored, dot};
+use super::snapshot::Snapshot;
+use crate::embedding::Embedding;
+use crate::error::{Error, Result};
+
+/// Rows kept during a graph search (`ef`) where the caller does not say: Recall@10 is above 0.99 then at
+/// 100,000 photos.
+const DEFAULT_EF: usize = 200;
+/// A graph search that would visit more than one row in this many gives way to a scan of all rows, which
+/// reads memory in order.
+const VISITED_PART: usize = 4;
+/// A publication may remove the snapshot between our reading its name and opening it.
+const OPEN_ATTEMPTS: usize = 20;
+const OPEN_PAUSE: Duration = Duration::from_millis(5);
+
+/// A complete, committed state of an index. It stays as it is for as long as the reader lives; open
+/// another one to see later changes.
+#[derive(Debug)]
+pub struct IndexReader {
+    dir: PathBuf,
+    snapshot: Snapshot,
+}
+
+/// How to search.
+#[derive(Clone, Copy, Default)]
+pub struct SearchOptions<'a> {
+    /// Rows to keep while searching the graph: more finds more and takes longer. 200 where `None`; never
+    /// less than the number of photos wanted.
+    pub ef: Option<usize>,
+    /// Which photos may be found; all where `None`.
+    pub filter: Option<&'a PhotoFilter<'a>>,
+}
+
+/// Whether a photo may be found.
+pub type PhotoFilter<'a> = dyn Fn(&Photo) -> bool + Sync + 'a;
+
+/// A photo that was found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Candidate {
+    /// Its id.
+    pub id: PhotoId,
+    /// Cosine similarity of its embedding and the query, −1..=1.
+    pub similarity: f32,
+    /// What the index knows of it.
+    pub photo: Photo,
+}
+
+impl IndexReader {
+    /// Opens what was last published in `dir`. Checks the whole file.
+    ///
+    /// [`Error::NoIndex`] if nothing was, [`Error::Corrupt`] if a byte is not what was written.
+    pub fn open(dir: &Path) -> Result<Self> {
+        for _ in 0..OPEN_ATTEMPTS {
+            let Some(generation) = folder::published_generation(dir)? else {
+                return Err(Error::NoIndex {
+                    path: dir.to_owned(),
+                });
+            };
+            let path = folder::snapshot_path(dir, generation);
+            match Snapshot::open(&path) {
+                Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                    sleep(OPEN_PAUSE);
+                }
+                Ok(snapshot) if snapshot.generation != generation => {
+                    return Err(Error::Corrupt {
+                        path,
+                        reason: "it has another one's name".into(),
+                    });
+                }
+                opened => {
+                    return opened.map(|snapshot| Self {
+                        dir: dir.to_owned(),
+                        snapshot,
+                    });
+                }
+            }
+        }
+        Err(Error::Corrupt {
+            path: dir.to_owned(),
+            reason: "its current snapshot is missing".into(),
+        })
+    }
+
+    /// What the index was built with.
+    pub fn pins(&self) -> &Pins {
+        &self.snapshot.info.pins
+    }
+
+    /// Refuses a model or preprocessing other than the one that the index was built with.
+    pub fn check_pins(&self, given: &Pins) -> Result<()> {
+        self.pins().check(given, &self.dir)
+    }
+
+    /// Grows with every published change.
+    pub fn generation(&self) -> u64 {
+        self.snapshot.generation
+    }
+
+    /// The number of photos.
+    pub fn len(&self) -> usize {
+        self.snapshot.photo_ids().len()
+    }
+
+    /// Whether there are no photos.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The `k` photos most similar to the query, best first, fewer only if the filter lets fewer pass.
+    ///
+    /// Approximate where the index has a graph and the filter lets enough pass, exact otherwise.
+    pub fn search(
+        &self,
+        query: &Embedding,
+        k: usize,
+        options: &SearchOptions,
+    ) -> Result<Vec<Candidate>> {
+        self.check_dim(query)?;
+        match self.graph_rows(query, k, options)? {
+            Some(rows) => self.best_photos(rows, k, options.filter),
+            None => self.best_photos(self.all_rows(query), k, options.filter),
+        }
+    }
+
+    /// Like [`search`](Self::search), by comparing the query with every photo.
+    pub fn search_exact(
+        &self,
+        query: &Embedding,
+        k: usize,
+        filter: Option<&PhotoFilter>,
+    ) -> Result<Vec<Candidate>> {
+        self.check_dim(query)?;
+        self.best_photos(self.all_rows(query), k, filter)
+    }
+
+    /// All photos, by ascending id.
+    pub fn photos(&self) -> impl Iterator<Item = Result<(PhotoId, Photo)>> {
+        let positions = 0..self.len() as u32;
+        positions.map(|position| Ok((self.snapshot.photo_id(position), self.photo_at(position)?)))
+    }
+
+    /// One photo; `None` if the index does not have it.
+    pub fn photo(&self, id: PhotoId) -> Result<Option<Photo>> {
+        self.snapshot
+            .position(id)
+            .map(|position| self.photo_at(position))
+            .transpose()
+    }
+
+    /// The embedding of a photo; `None` if the index does not have it.
+    pub fn embedding(&self, id: PhotoId) -> Result<Option<Embedding>> {
+        let position = self.snapshot.position(id);
+        let row = position.map(|position| self.snapshot.row_of(position));
+        row.map(|row| Embedding::new(self.snapshot.vectors().row(row).to_vec()))
+            .transpose()
+    }
+
+    pub(super) fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    fn check_dim(&self, query: &Embedding) -> Result<()> {
+        let dim = self.pins().dim;
+        if query.dim() == dim {
+            return Ok(());
+        }
+        Err(Error::Input {
+            reason: format!(
+                "a query of {} coordinates, the index has {dim}",
+                query.dim()
+            ),
+        })
+    }
+
+    /// The best rows by graph, along with all rows that are not in it; `None` where a scan is quicker.
+    pub(super) fn graph_rows(
+        &self,
+        query: &Embedding,
+        k: usize,
+        options: &SearchOptions,
+    ) -> Result<Option<Vec<Scored>>> {
+        let (graph, vectors) = (self.snapshot.graph(), self.snapshot.vectors());
+        let similarity = |row| dot(query.as_slice(), vectors.row(row));
+        let effort = Effort {
+            ef: options.ef.unwrap_or(DEFAULT_EF).max(k),
+            budget: graph.rows() / VISITED_PART,
+        };
+        let accept = |row| self.has_photo(row, options.filter);
+        let Some(mut rows) = graph.search(similarity, accept, effort)? else {
+            return Ok(None);
+        };
+        let tail = graph.rows() as u32..vectors.rows() as u32;
+        rows.extend(tail.map(|row| Scored {
+            similarity: similarity(row),
+            row,
+        }));
+        Ok(Some(rows))
+    }
+
+    fn all_rows(&self, query: &Embedding) -> Vec<Scored> {
+        let vectors = self.snapshot.vectors();
+        let rows = (0..vectors.rows() as u32)
+            .into_par_iter()
+            .with_min_len(1024);
+        rows.map(|row| Scored {
+            similarity: dot(query.as_slice(), vectors.row(row)),
+            row,
+        })
+        .collect()
+    }
+
+    fn has_photo(&self, row: u32, filter: Option<&PhotoFilter>) -> Result<bool> {
+        let positions = self.snapshot.photos_of(row);
+        let Some(filter) = filter else {
+            return Ok(!positions.is_empty());
+        };
+        for &position in positions {
+            if filter(&self.photo_at(position)?) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The first `k` photos of the rows, best row first, that pass the filter. Looks at no more photos
+    /// than that takes.
+    fn best_photos(
+        &self,
+        rows: Vec<Scored>,
+        k: usize,
+        filter: Option<&PhotoFilter>,
+    ) -> Result<Vec<Candidate>> {
+        let mut found = Vec::with_capacity(k.min(rows.len()));
+        let mut rows = BinaryHeap::from(rows);
+        while let Some(Scored { similarity, row }) = rows.pop() {
+            for &position in self.snapshot.photos_of(row) {
+                if found.len() == k {
+                    return Ok(found);
+                }
+                let photo = self.photo_at(position)?;
+                if filter.is_none_or(|filter| filter(&photo)) {
+                    let id = self.snapshot.photo_id(position);
+                    // Rounding can push a unit vector's product with itself over 1.
+                    found.push(Candidate {
+                        id,
+                        similarity: similarity.clamp(-1.0, 1.0),
+                        photo,
+                    });
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn photo_at(&self, position: u32) -> Result<Photo> {
+        self.snapshot.record(position).map(|record| record.photo)
+    }
+}

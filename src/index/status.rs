@@ -1,0 +1,63 @@
+//! What an index is, for people.
+
+use std::path::{Path, PathBuf};
+
+use super::codec::Pins;
+use super::folder::bytes_on_disk;
+use super::lock::builder;
+use super::reader::IndexReader;
+use crate::error::Result;
+
+/// What was last published, and what is going on. Can be had while a build runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Photos that queries can find.
+    pub photos: usize,
+    /// Their distinct embeddings: copies share one.
+    pub vectors: usize,
+    /// Embeddings in the graph, those of deleted photos included; 0 where there is none.
+    pub graph_rows: usize,
+    /// Embeddings newer than the graph, which queries compare one by one.
+    pub tail_rows: usize,
+    /// Embeddings of deleted photos, which stay until the graph is built anew.
+    pub dead_rows: usize,
+    /// Grows with every published change.
+    pub generation: u64,
+    /// What the index was built with.
+    pub pins: Pins,
+    /// The photo folders.
+    pub roots: Vec<PathBuf>,
+    /// Name and version of the program that made the index.
+    pub created_by: String,
+    /// Bytes of all its files.
+    pub bytes_on_disk: u64,
+    /// The process that is building, if any; 0 where the system does not say.
+    pub builder: Option<u32>,
+}
+
+impl Status {
+    /// Looks at the index in `dir`; [`Error::NoIndex`](crate::error::Error::NoIndex) until the first
+    /// publication.
+    pub fn read(dir: &Path) -> Result<Self> {
+        let reader = IndexReader::open(dir)?;
+        let snapshot = reader.snapshot();
+        let rows = snapshot.vectors().rows();
+        let dead_rows = (0..rows as u32)
+            .filter(|&row| snapshot.photos_of(row).is_empty())
+            .count();
+        let graph_rows = snapshot.graph().rows();
+        Ok(Self {
+            photos: reader.len(),
+            vectors: rows - dead_rows,
+            graph_rows,
+            tail_rows: rows - graph_rows,
+            dead_rows,
+            generation: reader.generation(),
+            pins: reader.pins().clone(),
+            roots: snapshot.info.roots.clone(),
+            created_by: snapshot.info.created_by.clone(),
+            bytes_on_disk: bytes_on_disk(dir)?,
+            builder: builder(dir)?,
+        })
+    }
+}

@@ -1,0 +1,367 @@
+//! The truth, in sled: photo records, their vectors, the graph, and the counters that tie them together.
+//!
+//! | key | value |
+//! |---|---|
+//! | `meta` | [`Meta`] |
+//! | `p`, photo id | [`PhotoRecord`] |
+//! | `v`, vector id | f32 × dim |
+//! | `g`, generation, chunk number | a piece of a graph |
+//!
+//! Numbers in keys are u64, big-endian, so that keys sort as numbers do; values are sealed
+//! ([`super::codec`]). All of one [`Changes`] is in one sled batch and therefore happens whole or not at all.
+//!
+//! sled may answer damaged files with a panic instead of an error, and may silently drop what it cannot
+//! read at the end of its log. The first is caught here, the second is what the counters in `meta` are for.
+
+use std::cell::Cell;
+use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+use std::thread::sleep;
+use std::time::Duration;
+
+use sled::{Batch, Db, IVec};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::codec::{
+    GraphStamp, Meta, PhotoRecord, Unreadable, VectorId, decode_meta, decode_photo, encode_meta,
+    encode_photo, seal, unseal,
+};
+use super::folder::store_path;
+use super::map::bytes_of;
+use super::record::PhotoId;
+use crate::error::{Error, Result};
+
+const META: &[u8] = b"meta";
+const PHOTO: u8 = b'p';
+const VECTOR: u8 = b'v';
+const GRAPH: u8 = b'g';
+/// A sled leaf holds up to 16 values, and a leaf beyond 128 kB becomes a file of its own.
+const GRAPH_CHUNK: usize = 6 << 10;
+/// Chunks per batch: what a large graph may hold in memory twice.
+const CHUNKS_PER_BATCH: usize = 4096;
+const PAGE_CACHE: u64 = 64 << 20;
+/// A store that was just closed in this process may hold its lock a little longer.
+const OPEN_ATTEMPTS: u32 = 20;
+const OPEN_PAUSE: Duration = Duration::from_millis(50);
+
+/// An open store. Only the builder has one: sled admits one process.
+pub(crate) struct Store {
+    db: Db,
+    path: PathBuf,
+}
+
+/// A graph and the vectors that its rows are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct StoredGraph {
+    pub vectors: Vec<VectorId>,
+    /// See [`super::graph`].
+    pub words: Vec<u32>,
+}
+
+/// Writes that happen together.
+#[derive(Default)]
+pub(crate) struct Writes(Batch);
+
+impl Store {
+    /// Opens the store below `dir`, creating it if need be.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let path = store_path(dir);
+        let config = sled::Config::new()
+            .path(&path)
+            .cache_capacity(PAGE_CACHE)
+            .flush_every_ms(None);
+        let mut attempt = 1;
+        loop {
+            match guarded(&path, || config.open()) {
+                Err(Error::Io { .. }) if attempt < OPEN_ATTEMPTS => sleep(OPEN_PAUSE),
+                opened => return opened.map(|db| Self { db, path }),
+            }
+            attempt += 1;
+        }
+    }
+
+    /// The counters; `None` in a store that was never written.
+    pub fn meta(&self) -> Result<Option<Meta>> {
+        match self.value(META)? {
+            Some(sealed) => decode_meta(&sealed)
+                .map(Some)
+                .map_err(|e| self.unreadable(e)),
+            None if guarded(&self.path, || Ok(self.db.is_empty()))? => Ok(None),
+            None => Err(self.damaged("its counters are missing")),
+        }
+    }
+
+    /// All photos, by ascending id.
+    pub fn photos(&self) -> impl Iterator<Item = Result<(PhotoId, PhotoRecord)>> {
+        self.scan(&[PHOTO]).map(|entry| {
+            let (key, sealed) = entry?;
+            let record = decode_photo(&sealed).map_err(|e| self.unreadable(e))?;
+            Ok((PhotoId(self.number_in(&key)?), record))
+        })
+    }
+
+    /// All vectors, by ascending id, as little-endian f32.
+    pub fn vectors(&self) -> impl Iterator<Item = Result<(VectorId, Vec<u8>)>> {
+        self.scan(&[VECTOR]).map(|entry| {
+            let (key, sealed) = entry?;
+            let vector = unseal(&sealed).map_err(|e| self.unreadable(e))?;
+            Ok((VectorId(self.number_in(&key)?), vector.to_vec()))
+        })
+    }
+
+    /// One vector as little-endian f32.
+    pub fn vector(&self, id: VectorId) -> Result<Vec<u8>> {
+        let sealed = self.value(&key(VECTOR, &[id.0]))?;
+        let sealed = sealed.ok_or_else(|| self.damaged(&format!("vector {} is missing", id.0)))?;
+        unseal(&sealed)
+            .map(<[u8]>::to_vec)
+            .map_err(|e| self.unreadable(e))
+    }
+
+    /// The graph that the stamp names.
+    pub fn graph(&self, stamp: GraphStamp) -> Result<StoredGraph> {
+        let mut bytes = Vec::new();
+        for entry in self.scan(&key(GRAPH, &[stamp.generation])) {
+            let (_, sealed) = entry?;
+            bytes.extend_from_slice(unseal(&sealed).map_err(|e| self.unreadable(e))?);
+        }
+        if bytes.len() as u64 != stamp.len || xxh3_64(&bytes) != stamp.checksum {
+            return Err(self.damaged("the graph is not the one that its counters name"));
+        }
+        StoredGraph::from_bytes(&bytes)
+            .ok_or_else(|| self.damaged("the graph's length does not fit"))
+    }
+
+    /// Stores a graph under a generation, beside the one in use. It takes effect with the [`Meta`] that
+    /// carries its stamp.
+    pub fn put_graph(&self, generation: u64, graph: &StoredGraph) -> Result<GraphStamp> {
+        let bytes = graph.to_bytes();
+        let mut number = 0;
+        for chunks in bytes.chunks(GRAPH_CHUNK * CHUNKS_PER_BATCH) {
+            let mut writes = Writes::default();
+            for chunk in chunks.chunks(GRAPH_CHUNK) {
+                let sealed = seal(chunk.iter().copied());
+                writes.0.insert(key(GRAPH, &[generation, number]), sealed);
+                number += 1;
+            }
+            self.write(writes)?;
+        }
+        Ok(GraphStamp {
+            generation,
+            len: bytes.len() as u64,
+            checksum: xxh3_64(&bytes),
+        })
+    }
+
+    /// Removes all graphs but the one in use: what it replaced, or what a crash left unfinished.
+    pub fn remove_graphs_except(&self, kept: Option<GraphStamp>) -> Result<()> {
+        let kept = kept.map(|stamp| key(GRAPH, &[stamp.generation]));
+        let mut writes = Writes::default();
+        let mut found = false;
+        for entry in self.scan(&[GRAPH]) {
+            let (key, _) = entry?;
+            if kept.as_ref().is_none_or(|kept| !key.starts_with(kept)) {
+                writes.0.remove(key);
+                found = true;
+            }
+        }
+        if found { self.write(writes) } else { Ok(()) }
+    }
+
+    /// Writes everything or nothing, and returns once it would survive a power cut.
+    pub fn write(&self, writes: Writes) -> Result<()> {
+        guarded(&self.path, || {
+            self.db.apply_batch(writes.0)?;
+            self.db.flush()
+        })?;
+        Ok(())
+    }
+
+    /// An error that says the store is damaged.
+    pub fn damaged(&self, reason: &str) -> Error {
+        Error::Corrupt {
+            path: self.path.clone(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    fn unreadable(&self, unreadable: Unreadable) -> Error {
+        unreadable.at(&self.path)
+    }
+
+    fn value(&self, key: &[u8]) -> Result<Option<IVec>> {
+        guarded(&self.path, || self.db.get(key))
+    }
+
+    /// Entries under a prefix in key order; ends after the first error.
+    fn scan(&self, prefix: &[u8]) -> impl Iterator<Item = Result<(IVec, IVec)>> {
+        let mut entries = Some(self.db.scan_prefix(prefix));
+        std::iter::from_fn(move || {
+            let next = guarded(&self.path, || match &mut entries {
+                Some(entries) => entries.next().transpose(),
+                None => Ok(None),
+            });
+            if next.is_err() {
+                entries = None;
+            }
+            next.transpose()
+        })
+    }
+
+    fn number_in(&self, key: &[u8]) -> Result<u64> {
+        let number = key.get(1..).and_then(|number| number.try_into().ok());
+        number
+            .map(u64::from_be_bytes)
+            .ok_or_else(|| self.damaged("a key has the wrong length"))
+    }
+}
+
+impl Writes {
+    pub fn put_meta(&mut self, meta: &Meta) -> Result<()> {
+        self.0.insert(META, encode_meta(meta)?);
+        Ok(())
+    }
+
+    pub fn put_photo(&mut self, id: PhotoId, record: &PhotoRecord) -> Result<()> {
+        self.0.insert(key(PHOTO, &[id.0]), encode_photo(record)?);
+        Ok(())
+    }
+
+    pub fn remove_photo(&mut self, id: PhotoId) {
+        self.0.remove(key(PHOTO, &[id.0]));
+    }
+
+    pub fn put_vector(&mut self, id: VectorId, vector: &[f32]) {
+        self.0
+            .insert(key(VECTOR, &[id.0]), seal(bytes_of(vector).iter().copied()));
+    }
+
+    pub fn remove_vector(&mut self, id: VectorId) {
+        self.0.remove(key(VECTOR, &[id.0]));
+    }
+}
+
+impl StoredGraph {
+    /// `row count (u64) · vector ids (u64 each) · words (u32 each)`, little-endian.
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(8 + 8 * self.vectors.len() + 4 * self.words.len());
+        bytes.extend((self.vectors.len() as u64).to_le_bytes());
+        bytes.extend(self.vectors.iter().flat_map(|id| id.0.to_le_bytes()));
+        bytes.extend_from_slice(bytes_of(&self.words));
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (&count, rest) = bytes.split_first_chunk::<8>()?;
+        let ids_len = u64::from_le_bytes(count).checked_mul(8)?;
+        let (ids, words) = rest.split_at_checked(usize::try_from(ids_len).ok()?)?;
+        let (ids, _) = ids.as_chunks::<8>();
+        let (words, left_over) = words.as_chunks::<4>();
+        left_over.is_empty().then(|| Self {
+            vectors: ids
+                .iter()
+                .map(|id| VectorId(u64::from_le_bytes(*id)))
+                .collect(),
+            words: words.iter().map(|word| u32::from_le_bytes(*word)).collect(),
+        })
+    }
+}
+
+fn key(kind: u8, numbers: &[u64]) -> Vec<u8> {
+    let numbers = numbers.iter().flat_map(|number| number.to_be_bytes());
+    std::iter::once(kind).chain(numbers).collect()
+}
+
+thread_local! {
+    static PANICS_ARE_QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs sled code and turns its panics into errors.
+fn guarded<T>(path: &Path, work: impl FnOnce() -> sled::Result<T>) -> Result<T> {
+    install_quiet_hook();
+    PANICS_ARE_QUIET.set(true);
+    // Unwind safety: after a panic the store is only closed, never used again.
+    let outcome = catch_unwind(AssertUnwindSafe(work));
+    PANICS_ARE_QUIET.set(false);
+    let path = path.to_owned();
+    match outcome {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(sled::Error::Io(source))) if !is_damage(source.kind()) => {
+            Err(Error::Io { path, source })
+        }
+        Ok(Err(error)) => Err(Error::Corrupt {
+            path,
+            reason: error.to_string(),
+        }),
+        Err(_) => Err(Error::Corrupt {
+            path,
+            reason: "sled cannot make sense of it".into(),
+        }),
+    }
+}
+
+fn is_damage(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::UnexpectedEof | ErrorKind::InvalidData | ErrorKind::InvalidInput
+    )
+}
+
+/// Keeps the message of a panic that [`guarded`] catches off the terminal; all other panics are reported
+/// as before. The hook is the process's, so it is wrapped once and asks a flag of the panicking thread.
+fn install_quiet_hook() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        let report = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !PANICS_ARE_QUIET.get() {
+                report(panic);
+            }
+        }));
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn graph(rows: u64) -> StoredGraph {
+        StoredGraph {
+            vectors: (0..rows).map(VectorId).collect(),
+            words: (0..rows as u32 * 30).collect(),
+        }
+    }
+
+    #[test]
+    fn a_graph_of_many_chunks_round_trips_beside_another_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let old = store.put_graph(1, &graph(1000)).unwrap();
+        let new = store.put_graph(2, &graph(2000)).unwrap();
+        assert_eq!(store.graph(old).unwrap(), graph(1000));
+        store.remove_graphs_except(Some(new)).unwrap();
+        assert_eq!(store.graph(new).unwrap(), graph(2000));
+        assert!(matches!(store.graph(old), Err(Error::Corrupt { .. })));
+        store.remove_graphs_except(None).unwrap();
+        assert!(matches!(store.graph(new), Err(Error::Corrupt { .. })));
+    }
+
+    #[test]
+    fn a_store_without_its_counters_is_damaged() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        assert_eq!(store.meta().unwrap(), None);
+        let mut writes = Writes::default();
+        writes.put_vector(VectorId(0), &[1.0]);
+        store.write(writes).unwrap();
+        assert!(matches!(store.meta(), Err(Error::Corrupt { .. })));
+    }
+
+    #[test]
+    fn a_panic_in_sled_is_damage() {
+        let outcome = guarded::<()>(Path::new("store"), || panic!("as sled does"));
+        assert!(matches!(outcome, Err(Error::Corrupt { .. })));
+    }
+}

@@ -1,0 +1,117 @@
+//! The index as a whole: what is written is what is found, whatever happens in between.
+
+mod changes;
+mod damage;
+mod lifecycle;
+mod search;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use super::codec::Pins;
+use super::reader::Candidate;
+use super::record::{ContentHash, Photo, PhotoId, PhotoMetadata};
+use super::verify::verify;
+use super::writer::{Changes, IndexWriter};
+use crate::embedding::Embedding;
+
+const DIM: usize = 16;
+
+/// Xorshift64*: the same numbers on every machine.
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit as u64) as usize
+    }
+
+    /// In −1..1.
+    fn coordinate(&mut self) -> f32 {
+        (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0
+    }
+
+    fn embedding(&mut self) -> Embedding {
+        Embedding::new((0..DIM).map(|_| self.coordinate()).collect()).unwrap()
+    }
+
+    /// A point around one of the centres.
+    fn near(&mut self, centres: &[Embedding], spread: f32) -> Embedding {
+        let centre = &centres[self.below(centres.len())];
+        let values = centre
+            .as_slice()
+            .iter()
+            .map(|c| c + spread * self.coordinate())
+            .collect();
+        Embedding::new(values).unwrap()
+    }
+}
+
+fn pins() -> Pins {
+    Pins {
+        model_name: "tiny".into(),
+        model_fingerprint: "0123456789abcdef".into(),
+        preprocessing: "288 px".into(),
+        dim: DIM,
+    }
+}
+
+fn photo(number: usize) -> Photo {
+    let mut hash = [0; 32];
+    hash[..8].copy_from_slice(&(number as u64).to_le_bytes());
+    Photo {
+        path: PathBuf::from(format!("/photos/{number}.jpg")),
+        size: number as u64,
+        mtime_ns: number as i64,
+        content_hash: ContentHash(hash),
+        metadata: PhotoMetadata {
+            width: number as u32,
+            ..PhotoMetadata::default()
+        },
+    }
+}
+
+fn open(dir: &Path) -> IndexWriter {
+    IndexWriter::open(dir, &pins()).unwrap()
+}
+
+fn insert(writer: &mut IndexWriter, insert: Vec<(Photo, Embedding)>) {
+    writer
+        .commit(Changes {
+            insert,
+            ..Changes::default()
+        })
+        .unwrap();
+}
+
+/// An index of numbered photos in `dir`, published.
+fn build(dir: &Path, embeddings: &[Embedding]) -> IndexWriter {
+    let mut writer = open(dir);
+    let photos = embeddings
+        .iter()
+        .enumerate()
+        .map(|(number, e)| (photo(number), e.clone()));
+    insert(&mut writer, photos.collect());
+    writer.publish().unwrap();
+    writer
+}
+
+fn rebuild_graph(writer: &mut IndexWriter) -> bool {
+    writer
+        .rebuild_graph_if_stale(&AtomicBool::new(false), &mut |_, _| {})
+        .unwrap()
+}
+
+fn ids(candidates: &[Candidate]) -> Vec<PhotoId> {
+    candidates.iter().map(|candidate| candidate.id).collect()
+}
+
+fn problems(dir: &Path) -> Vec<String> {
+    verify(dir).unwrap().problems
+}

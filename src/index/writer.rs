@@ -1,0 +1,267 @@
+//! The one process that changes an index.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use super::codec::{Pins, VectorId};
+use super::folder;
+use super::hnsw;
+use super::lock::BuildLock;
+use super::record::{ContentHash, Photo, PhotoId};
+use super::snapshot::{Contents, Snapshot};
+use super::state::State;
+use super::store::{Store, StoredGraph, Writes};
+use crate::embedding::Embedding;
+use crate::error::Result;
+
+/// Up to so many vectors are scanned instead of searched by graph: all of a small index, and in a larger
+/// one those that came after the graph was built.
+const MAX_WITHOUT_GRAPH: usize = 4096;
+/// In a large index, one part in this many may be newer than the graph, or deleted, before it is rebuilt.
+const STALE_PART: usize = 10;
+
+/// What a commit changes. Photos that take the place of others may be given in the same commit.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Photos that went through the model.
+    pub insert: Vec<(Photo, Embedding)>,
+    /// Photos with the same content as one that is in the index.
+    pub copy: Vec<(Photo, PhotoId)>,
+    /// Photos whose content is what it was, in another place or with another date.
+    pub update: Vec<(PhotoId, Photo)>,
+    /// Photos that are gone.
+    pub remove: Vec<PhotoId>,
+    /// The photo folders, where they changed.
+    pub roots: Option<Vec<PathBuf>>,
+}
+
+impl Changes {
+    /// Whether there is nothing to commit.
+    pub fn is_empty(&self) -> bool {
+        let Self {
+            insert,
+            copy,
+            update,
+            remove,
+            roots,
+        } = self;
+        insert.is_empty()
+            && copy.is_empty()
+            && update.is_empty()
+            && remove.is_empty()
+            && roots.is_none()
+    }
+}
+
+/// An index open for changes, behind its lock.
+///
+/// Commits are durable at once and show in queries from the next [`publish`](Self::publish) on.
+pub struct IndexWriter {
+    dir: PathBuf,
+    // Dropped in this order: the store is closed before the lock is released.
+    store: Store,
+    _lock: BuildLock,
+    state: State,
+}
+
+impl IndexWriter {
+    /// Opens the index in `dir`, or creates it there for the model that `pins` names.
+    ///
+    /// [`Error::Busy`] while another process has it open, [`Error::OtherModel`] if it was built with
+    /// another model or other preprocessing, [`Error::Corrupt`] if anything in it is not what was written.
+    pub fn open(dir: &Path, pins: &Pins) -> Result<Self> {
+        let lock = BuildLock::acquire(dir)?;
+        let store = Store::open(dir)?;
+        let meta = match store.meta()? {
+            Some(meta) => meta,
+            None => State::create(&store, pins)?,
+        };
+        meta.info.pins.check(pins, dir)?;
+        // A pointer that cannot be read is replaced by the next publication.
+        let published = folder::published_generation(dir).ok().flatten();
+        if published.is_some_and(|published| published > meta.generation) {
+            return Err(store.damaged("it is older than what was published from it"));
+        }
+        store.remove_graphs_except(meta.graph)?;
+        let state = State::load(&store, meta)?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            store,
+            _lock: lock,
+            state,
+        })
+    }
+
+    /// The number of photos.
+    pub fn len(&self) -> usize {
+        self.state.photos.len()
+    }
+
+    /// Whether there are no photos.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The photo folders of the last build.
+    pub fn roots(&self) -> &[PathBuf] {
+        &self.state.meta.info.roots
+    }
+
+    /// All photos, by ascending id.
+    pub fn photos(&self) -> impl Iterator<Item = (PhotoId, &Photo)> {
+        self.state
+            .photos
+            .iter()
+            .map(|(id, record)| (id, &record.photo))
+    }
+
+    /// One photo.
+    pub fn photo(&self, id: PhotoId) -> Option<&Photo> {
+        self.state.photos.by_id(id).map(|record| &record.photo)
+    }
+
+    /// The photo at a path.
+    pub fn by_path(&self, path: &Path) -> Option<(PhotoId, &Photo)> {
+        let id = self.state.photos.by_path(path)?;
+        Some((id, self.photo(id)?))
+    }
+
+    /// The photos with a content.
+    pub fn by_content(&self, hash: ContentHash) -> &[PhotoId] {
+        self.state.photos.by_content(hash)
+    }
+
+    /// The distinct contents of all photos.
+    pub fn content_hashes(&self) -> impl Iterator<Item = ContentHash> {
+        self.state.photos.content_hashes()
+    }
+
+    /// Applies all changes or none, and returns once they would survive a power cut.
+    ///
+    /// [`Error::Input`] if they contradict the index or each other: an unknown photo, two photos at one
+    /// path, an embedding of another dimension.
+    pub fn commit(&mut self, changes: Changes) -> Result<()> {
+        self.state.check(&changes)?;
+        let written = self
+            .state
+            .apply(changes)
+            .and_then(|writes| self.store.write(writes));
+        if written.is_err() {
+            self.reload()?;
+        }
+        written
+    }
+
+    /// Shows the current state to queries that start from now on. Copies the whole index, so a build does
+    /// it seldom; without changes since the last time it does nothing.
+    pub fn publish(&mut self) -> Result<()> {
+        let State {
+            meta,
+            photos,
+            vectors,
+            graph,
+        } = &self.state;
+        let path = folder::snapshot_path(&self.dir, meta.generation);
+        let is_published =
+            folder::published_generation(&self.dir).ok().flatten() == Some(meta.generation);
+        if is_published && Snapshot::open(&path).is_ok() {
+            return Ok(());
+        }
+        let mut rows = graph.vectors.clone();
+        rows.extend(vectors.tail());
+        let contents = Contents {
+            generation: meta.generation,
+            info: &meta.info,
+            rows: &rows,
+            photos: &photos.iter().collect::<Vec<_>>(),
+            graph: &graph.words,
+        };
+        Snapshot::write(&folder::draft_path(&self.dir), &contents, |id| {
+            self.store.vector(id)
+        })?;
+        folder::switch_to_draft(&self.dir, meta.generation)
+    }
+
+    /// Builds the graph anew if too many vectors came or went since it was built; false if it is good
+    /// enough. `progress` gets (vectors in the graph, vectors in all). [`Error::Cancelled`] keeps the old
+    /// graph, which still finds everything.
+    pub fn rebuild_graph_if_stale(
+        &mut self,
+        cancel: &AtomicBool,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<bool> {
+        let State { vectors, graph, .. } = &self.state;
+        let stale_rows = vectors.tail().len() + vectors.dead().len();
+        if stale_rows <= MAX_WITHOUT_GRAPH.max(graph.vectors.len() / STALE_PART) {
+            return Ok(false);
+        }
+        let live = vectors.live();
+        let graph = if live.len() > MAX_WITHOUT_GRAPH {
+            self.build_graph(&live, cancel, progress)?
+        } else {
+            StoredGraph::default()
+        };
+        let switched = self.switch_graph(graph);
+        if switched.is_err() {
+            self.reload()?;
+        }
+        switched.map(|()| true)
+    }
+
+    fn build_graph(
+        &self,
+        vectors: &[VectorId],
+        cancel: &AtomicBool,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<StoredGraph> {
+        let vector = |number: usize| {
+            let bytes = self.store.vector(vectors[number])?;
+            let (values, _) = bytes.as_chunks();
+            Ok(values
+                .iter()
+                .map(|value| f32::from_le_bytes(*value))
+                .collect())
+        };
+        let built = hnsw::build(vectors.len(), vector, cancel, progress)?;
+        let rows = built.order.iter().map(|&number| vectors[number]);
+        Ok(StoredGraph {
+            vectors: rows.collect(),
+            words: built.words,
+        })
+    }
+
+    /// The new graph first, then one write that makes it the graph in use, then away with the old one:
+    /// a crash in between leaves a whole graph, and bytes that the next opening removes.
+    fn switch_graph(&mut self, graph: StoredGraph) -> Result<()> {
+        let State {
+            meta,
+            vectors,
+            graph: old,
+            ..
+        } = &mut self.state;
+        meta.generation += 1;
+        meta.graph = match graph.vectors.len() {
+            0 => None,
+            _ => Some(self.store.put_graph(meta.generation, &graph)?),
+        };
+        let mut writes = Writes::default();
+        for unused in vectors.set_graph(&graph.vectors) {
+            writes.remove_vector(unused);
+        }
+        meta.vectors = vectors.len() as u64;
+        *old = graph;
+        writes.put_meta(meta)?;
+        self.store.write(writes)?;
+        self.store.remove_graphs_except(meta.graph)
+    }
+
+    /// Forgets what a failed write left in memory.
+    fn reload(&mut self) -> Result<()> {
+        let meta = self
+            .store
+            .meta()?
+            .ok_or_else(|| self.store.damaged("its counters are gone"))?;
+        self.state = State::load(&self.store, meta)?;
+        Ok(())
+    }
+}
