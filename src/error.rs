@@ -109,6 +109,9 @@ pub enum Error {
         /// The folder as given.
         path: PathBuf,
     },
+    /// A build without a folder, of an index that knows of none.
+    #[error("no folder was given, and the index remembers none")]
+    NoFolders,
     /// The folders hold no photo at all.
     #[error("no photos found in {}", path.display())]
     NoPhotos {
@@ -167,6 +170,7 @@ impl Error {
             Self::NoFolder { .. } => {
                 "check the spelling, and that the drive is mounted; nothing was changed"
             }
+            Self::NoFolders => "say where the photos are: bt-index build ./photos",
             Self::NoPhotos { .. } => {
                 "give a folder that holds JPEG, PNG, WebP, GIF, TIFF or BMP files; nothing was changed"
             }

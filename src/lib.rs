@@ -1,5 +1,70 @@
-//! placeholder
-pub mod device;
-pub mod embedding;
-pub mod error;
+//! Photo search that reads every candidate photo together with the query.
+//!
+//! [`Engine`] is a BridgeTower checkpoint, [`build`] brings an index up to date with folders of photos, and
+//! [`Searcher`] answers queries over it:
+//!
+//! ```
+//! use std::sync::atomic::AtomicBool;
+//!
+//! use bridgetower::{
+//!     BuildOptions, Engine, EngineOptions, IndexReader, IndexWriter, QueryOptions, Searcher, Term, build,
+//! };
+//!
+//! # fn main() -> bridgetower::Result<()> {
+//! # let dir = tempfile::tempdir().expect("a temporary folder");
+//! # let (index_dir, model) = (dir.path(), "tests/fixtures/checkpoints/tiny-random");
+//! # let photos = "tests/fixtures/pixels".into();
+//! // A folder or a hub id; the closure is told of downloads.
+//! let engine = Engine::load(model, &EngineOptions::default(), &mut |_, _, _| {})?;
+//!
+//! let mut writer = IndexWriter::open(index_dir, &engine.pins()?)?;
+//! let cancel = AtomicBool::new(false);
+//! let report = build(
+//!     &mut writer, &engine, &[photos], &BuildOptions::default(), &cancel, &mut |event| println!("{event:?}"),
+//! )?;
+//! println!("{} photos embedded, {} skipped", report.embedded, report.skipped.len());
+//!
+//! let index = IndexReader::open(index_dir)?;
+//! let searcher = Searcher { index: &index, embedder: &engine, reranker: &engine };
+//! searcher.check()?;
+//! let wide = |photo: &bridgetower::Photo| photo.metadata.width > photo.metadata.height;
+//! let options = QueryOptions { top: 3, filter: Some(&wide), ..QueryOptions::default() };
+//! let found = searcher.search(&[Term::parse("a cat by a window")?], &options, &mut |_, _| {})?;
+//! for hit in &found.hits {
+//!     println!("{:.2} {}", hit.score(), hit.photo.path.display());
+//! }
+//! # assert_eq!(found.hits.len(), 3);
+//! # assert!(found.hits.iter().all(|hit| wide(&hit.photo) && hit.match_probability.is_some()));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The library neither prints nor exits. What can go wrong is an [`Error`], which says what happened and, in
+//! [`Error::hint`], what to do.
+
+mod device;
+mod embedding;
+mod engine;
+mod error;
+mod index;
 pub mod model;
+mod processor;
+mod search;
+
+pub use device::{DeviceChoice, Precision};
+pub use embedding::Embedding;
+pub use engine::{Contrast, Engine, EngineOptions, Filled, FilledMask, ItmLogits};
+pub use error::{Error, Result};
+pub use index::{
+    BuildEvent, BuildOptions, BuildReport, Candidate, Changes, ContentHash, GpsPosition,
+    IndexReader, IndexWriter, Photo, PhotoFilter, PhotoId, PhotoMetadata, Pins, SearchOptions,
+    Status, VerifyReport, build, destroy, verify,
+};
+pub use processor::{
+    DecodedPhoto, Encoded, ImageProcessor, Pixels, Processor, TextProcessor, TokenIds,
+};
+pub use search::{Found, Hit, QueryOptions, Searcher, Term, TermContent, default_rerank};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -11,9 +11,10 @@ use crate::error::{Error, Result};
 pub type DownloadProgress<'a> = &'a mut dyn FnMut(&str, u64, u64);
 
 /// Small files that a checkpoint may consist of, beside its weights.
-const SMALL_FILES: [&str; 6] = [
+const SMALL_FILES: [&str; 7] = [
     "config.json",
     "preprocessor_config.json",
+    "processor_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "vocab.json",

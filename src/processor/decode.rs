@@ -25,8 +25,8 @@ use crate::index::PhotoMetadata;
 /// Larger files are not read.
 const MAX_FILE_BYTES: u64 = 512 << 20;
 
-/// Pictures with more pixels are not decoded; the number at which Pillow suspects a decompression bomb.
-const MAX_PIXELS: u64 = 178_956_970;
+/// Pictures with more pixels are not decoded: phones make 200 million, decompression bombs billions.
+const MAX_PIXELS: u64 = 1 << 28;
 
 /// What reading a header may allocate.
 const MAX_HEADER_BYTES: u64 = 64 << 20;
@@ -348,7 +348,7 @@ mod tests {
         gif[6..10].copy_from_slice(&[0xff; 4]);
         assert_eq!(
             reason(gif.clone()),
-            "65535x65535 is 4294836225 pixels; at most 178956970 are decoded"
+            "65535x65535 is 4294836225 pixels; at most 268435456 are decoded"
         );
         gif[6..10].copy_from_slice(&[0, 0, 5, 0]);
         assert_eq!(reason(gif), "a picture of 0x5 has no pixels");

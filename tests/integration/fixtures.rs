@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use bridgetower::{Engine, EngineOptions};
 use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
 
@@ -11,6 +12,13 @@ pub fn fixture(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fixtures")
         .join(path)
+}
+
+/// The engine of a checkpoint in the fixtures.
+pub fn engine(checkpoint: &str) -> Engine {
+    let folder = fixture("checkpoints").join(checkpoint);
+    let folder = folder.to_str().expect("UTF-8");
+    Engine::load(folder, &EngineOptions::default(), &mut |_, _, _| {}).expect("loads")
 }
 
 /// A tensor by formula: element i is `centre + scale · u(name, i)`.
@@ -94,4 +102,42 @@ impl Golden {
         let error = norm(&(found - expected).expect("same shape")) / norm(expected);
         assert!(error < 1e-4, "{name} is off by {error:e} of its norm");
     }
+}
+
+/// What `inputs.json` says of a golden.
+#[derive(Deserialize)]
+pub struct Inputs {
+    pub pixel_values: Formula,
+    pub tokens: Tokens,
+}
+
+/// Which tokens of the hidden states the golden keeps.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub enum Tokens {
+    All(String),
+    Some(Vec<i64>),
+}
+
+impl Tokens {
+    /// Those tokens of `states`, `[B, L, D]`.
+    pub fn of(&self, states: &Tensor) -> Tensor {
+        match self {
+            Self::All(all) => {
+                assert_eq!(all, "all");
+                states.clone()
+            }
+            Self::Some(kept) => {
+                let length = states.dim(1).expect("a sequence") as i64;
+                let kept: Vec<u32> = kept.iter().map(|i| i.rem_euclid(length) as u32).collect();
+                let kept = Tensor::new(kept, &Device::Cpu).expect("indices");
+                states.index_select(&kept, 1).expect("selects")
+            }
+        }
+    }
+}
+
+/// Reads a JSON file of the fixtures.
+pub fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> T {
+    serde_json::from_str(&std::fs::read_to_string(path).expect("reads")).expect("parses")
 }

@@ -1,0 +1,322 @@
+//! A loaded model with its processor: what turns words and photos into embeddings and scores.
+
+use std::path::Path;
+
+use candle_core::{D, DType, Tensor};
+use candle_nn::ops::softmax;
+
+use crate::device::{DeviceChoice, Precision};
+use crate::embedding::Embedding;
+use crate::error::{Error, Result};
+use crate::index::Pins;
+use crate::model::{BridgeTower, Bridged, DownloadProgress, Fused, locate};
+use crate::processor::{Pixels, Processor, TokenIds};
+
+/// How to load a model; the default is right on every machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct EngineOptions {
+    /// Where to compute.
+    pub device: DeviceChoice,
+    /// Number format of weights and activations.
+    pub precision: Precision,
+    /// Never touch the network.
+    pub offline: bool,
+}
+
+/// A BridgeTower checkpoint ready for use. Share one between threads.
+pub struct Engine {
+    name: String,
+    model: BridgeTower,
+    processor: Processor,
+}
+
+/// What the matching (ITM) head says of a text and a photo.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ItmLogits {
+    /// Logit of "no match".
+    pub no: f32,
+    /// Logit of "match".
+    pub yes: f32,
+}
+
+impl ItmLogits {
+    /// The probability of a match, `softmax([no, yes])[1]`.
+    pub fn match_probability(self) -> f32 {
+        self.log_probability(true).exp() as f32
+    }
+
+    /// Natural logarithm of the probability of a match, or of no match; exact where the probability itself
+    /// would round to 1.
+    pub(crate) fn log_probability(self, of_match: bool) -> f64 {
+        let odds = f64::from(self.yes) - f64::from(self.no);
+        let odds = if of_match { odds } else { -odds };
+        -(-odds.abs()).exp().ln_1p() + odds.min(0.0)
+    }
+}
+
+/// A text with its masked words filled in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Filled {
+    /// The likeliest token of every position, `<s>` and `</s>` included.
+    pub token_ids: Vec<u32>,
+    /// Those tokens as text.
+    pub text: String,
+    /// One entry for each `<mask>`, in order.
+    pub masks: Vec<FilledMask>,
+}
+
+/// What may stand in place of one `<mask>`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FilledMask {
+    /// Position in the token sequence.
+    pub position: usize,
+    /// Tokens as text (a leading space is part of most) and their probabilities, likeliest first.
+    pub candidates: Vec<(String, f32)>,
+}
+
+/// The contrastive loss of a batch of matching texts and photos, with its three sets of embeddings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Contrast {
+    /// The mean of the three cross-entropies.
+    pub loss: f32,
+    /// Of the texts.
+    pub text_embeds: Vec<Embedding>,
+    /// Of the photos.
+    pub image_embeds: Vec<Embedding>,
+    /// Of the pairs.
+    pub cross_embeds: Vec<Embedding>,
+}
+
+impl Engine {
+    /// Loads `model`, a folder or a hub id; `progress` is told of downloads.
+    pub fn load(model: &str, options: &EngineOptions, progress: DownloadProgress) -> Result<Self> {
+        let dir = locate(model, options.offline, progress)?;
+        let device = options.device.open()?;
+        let dtype = options.precision.dtype(&device)?;
+        let bridgetower = BridgeTower::load(&dir, &device, dtype)?;
+        let config = bridgetower.config();
+        let processor = Processor::from_dir(
+            &dir,
+            config.vision_config.image_size as u32,
+            config.max_text_tokens(),
+        )?;
+        // A folder's name must mean the same from every working directory: indexes remember it.
+        let name = if Path::new(model).is_dir() {
+            let absolute = std::path::absolute(model).map_err(Error::io(model))?;
+            absolute.display().to_string()
+        } else {
+            model.to_owned()
+        };
+        Ok(Self {
+            name,
+            model: bridgetower,
+            processor,
+        })
+    }
+
+    /// The folder (absolute) or hub id it was loaded from.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The model's stages, for what this type does not offer.
+    pub fn model(&self) -> &BridgeTower {
+        &self.model
+    }
+
+    /// The tokenizer and the image preprocessing.
+    pub fn processor(&self) -> &Processor {
+        &self.processor
+    }
+
+    /// What an index must agree on with this engine.
+    pub fn pins(&self) -> Result<Pins> {
+        Ok(Pins {
+            model_name: self.name.clone(),
+            model_fingerprint: self.model.fingerprint()?,
+            preprocessing: self.processor.image().describe(),
+            dim: self.model.embed_dim()?,
+        })
+    }
+
+    /// How many photos to compute at once. A CPU is no faster with more, and holds more memory; an
+    /// accelerator needs them to be busy.
+    pub fn batch_size(&self) -> usize {
+        if self.model.device().is_cpu() { 4 } else { 32 }
+    }
+
+    /// ITC embeddings of texts, in one batch.
+    pub fn embed_texts(&self, texts: &[TokenIds]) -> Result<Vec<Embedding>> {
+        let ids: Vec<Vec<u32>> = texts.iter().map(|text| text.ids.clone()).collect();
+        let states = self.model.text_states(&self.model.text_batch(&ids)?)?;
+        embeddings(&self.model.text_embeds(&states)?)
+    }
+
+    /// ITC embeddings of photos, in one batch.
+    pub fn embed_photos(&self, photos: &[Pixels]) -> Result<Vec<Embedding>> {
+        let states = self.model.image_states(&self.pixel_values(photos)?)?;
+        embeddings(&self.model.image_embeds(&states)?)
+    }
+
+    /// The text side of a match, computed once for any number of photos.
+    pub(crate) fn bridge_text(&self, text: &TokenIds) -> Result<Bridged> {
+        let states = self
+            .model
+            .text_states(&self.model.text_batch(std::slice::from_ref(&text.ids))?)?;
+        self.model.bridge_text(&states)
+    }
+
+    /// The image side of a match, computed once for any number of texts.
+    pub(crate) fn bridge_photos(&self, photos: &[Pixels]) -> Result<Bridged> {
+        let states = self.model.image_states(&self.pixel_values(photos)?)?;
+        self.model.bridge_image(&states)
+    }
+
+    /// ITM logits of one text with each photo of a batch.
+    pub(crate) fn match_bridged(&self, text: &Bridged, photos: &Bridged) -> Result<Vec<ItmLogits>> {
+        let fused = self.model.fuse(text, photos)?;
+        let logits = self.model.itm_logits(&fused)?.to_vec2::<f32>()?;
+        Ok(logits
+            .into_iter()
+            .map(|row| ItmLogits {
+                no: row[0],
+                yes: row[1],
+            })
+            .collect())
+    }
+
+    /// ITM logits of one text with each of `photos`, in one batch.
+    pub fn match_photos(&self, text: &TokenIds, photos: &[Pixels]) -> Result<Vec<ItmLogits>> {
+        self.match_bridged(&self.bridge_text(text)?, &self.bridge_photos(photos)?)
+    }
+
+    /// Fills the `<mask>`s of `text` from what `photo` shows; `top` candidates for each.
+    pub fn fill(&self, text: &TokenIds, photo: &Pixels, top: usize) -> Result<Filled> {
+        let fused = self.fuse(std::slice::from_ref(text), std::slice::from_ref(photo))?;
+        let logits = self.model.mlm_logits(&fused)?.get(0)?; // [L, V]
+        let token_ids: Vec<u32> = logits.argmax(D::Minus1)?.to_vec1()?;
+        let words = self.processor.text();
+        let mask_positions = text
+            .ids
+            .iter()
+            .enumerate()
+            .filter(|(_, id)| Some(**id) == words.mask_id());
+        let masks = mask_positions
+            .map(|(position, _)| {
+                let probabilities: Vec<f32> = softmax(&logits.get(position)?, 0)?.to_vec1()?;
+                Ok(FilledMask {
+                    position,
+                    candidates: likeliest(&probabilities, top)
+                        .map(|(id, p)| Ok((words.decode(&[id])?, p)))
+                        .collect::<Result<_>>()?,
+                })
+            })
+            .collect::<Result<_>>()?;
+        Ok(Filled {
+            text: words.decode(&token_ids)?,
+            token_ids,
+            masks,
+        })
+    }
+
+    /// The contrastive loss of `texts` and `photos`, the i-th of each belonging together.
+    pub fn contrast(&self, texts: &[TokenIds], photos: &[Pixels]) -> Result<Contrast> {
+        if texts.is_empty() || texts.len() != photos.len() {
+            return Err(Error::Input {
+                reason: format!(
+                    "the contrastive loss needs as many texts as photos, not {} and {}",
+                    texts.len(),
+                    photos.len()
+                ),
+            });
+        }
+        let ids: Vec<Vec<u32>> = texts.iter().map(|text| text.ids.clone()).collect();
+        let text_states = self.model.text_states(&self.model.text_batch(&ids)?)?;
+        let image_states = self.model.image_states(&self.pixel_values(photos)?)?;
+        let fused = self.model.fuse(
+            &self.model.bridge_text(&text_states)?,
+            &self.model.bridge_image(&image_states)?,
+        )?;
+        let text = self.model.text_embeds(&text_states)?;
+        let image = self.model.image_embeds(&image_states)?;
+        let cross = self.model.cross_embeds(&fused)?;
+        Ok(Contrast {
+            loss: self.model.contrastive_loss(&text, &image, &cross)?,
+            text_embeds: embeddings(&text)?,
+            image_embeds: embeddings(&image)?,
+            cross_embeds: embeddings(&cross)?,
+        })
+    }
+
+    fn fuse(&self, texts: &[TokenIds], photos: &[Pixels]) -> Result<Fused> {
+        let ids: Vec<Vec<u32>> = texts.iter().map(|text| text.ids.clone()).collect();
+        let states = self.model.text_states(&self.model.text_batch(&ids)?)?;
+        self.model.fuse(
+            &self.model.bridge_text(&states)?,
+            &self.bridge_photos(photos)?,
+        )
+    }
+
+    /// Normalised pixels, `[B, 3, S, S]`, f32.
+    fn pixel_values(&self, photos: &[Pixels]) -> Result<Tensor> {
+        let side = self.model.config().vision_config.image_size;
+        let mut values = vec![0f32; photos.len() * 3 * side * side];
+        for (photo, out) in photos.iter().zip(values.chunks_mut(3 * side * side)) {
+            self.processor.image().normalize(photo, out);
+        }
+        let shape = (photos.len(), 3, side, side);
+        Ok(Tensor::from_vec(values, shape, self.model.device())?)
+    }
+}
+
+/// The rows of `[B, E]`.
+fn embeddings(rows: &Tensor) -> Result<Vec<Embedding>> {
+    rows.to_dtype(DType::F32)?
+        .to_vec2::<f32>()?
+        .into_iter()
+        .map(Embedding::new)
+        .collect()
+}
+
+/// The `top` largest probabilities with their indices, largest first.
+fn likeliest(probabilities: &[f32], top: usize) -> impl Iterator<Item = (u32, f32)> {
+    let mut ranked: Vec<(u32, f32)> = probabilities
+        .iter()
+        .enumerate()
+        .map(|(i, p)| (i as u32, *p))
+        .collect();
+    ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
+    ranked.into_iter().take(top)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn match_probability_is_a_softmax() {
+        let logits = ItmLogits { no: 0.5, yes: 2.0 };
+        let expected = 2f32.exp() / (2f32.exp() + 0.5f32.exp());
+        assert!((logits.match_probability() - expected).abs() < 1e-6);
+        let sum = logits.log_probability(true).exp() + logits.log_probability(false).exp();
+        assert!((sum - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn sure_matches_still_have_an_order() {
+        let (sure, surer) = (
+            ItmLogits {
+                no: -20.0,
+                yes: 20.0,
+            },
+            ItmLogits {
+                no: -21.0,
+                yes: 20.0,
+            },
+        );
+        assert_eq!(sure.match_probability(), surer.match_probability());
+        assert!(sure.log_probability(true) < surer.log_probability(true));
+        let hopeless = ItmLogits { no: 1e4, yes: -1e4 };
+        assert!((hopeless.log_probability(true) + 2e4).abs() < 1e-6);
+    }
+}

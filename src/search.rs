@@ -1,0 +1,363 @@
+//! From a query to ranked photos: candidates by embedding, then every one of the best read together with
+//! the query.
+
+use std::path::PathBuf;
+
+use rayon::prelude::*;
+
+use crate::embedding::Embedding;
+use crate::engine::{Engine, ItmLogits};
+use crate::error::{Error, Result};
+use crate::index::{Candidate, IndexReader, Photo, SearchOptions};
+use crate::model::Bridged;
+use crate::processor::{Pixels, TokenIds};
+
+/// One part of a query.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Term {
+    /// How much it counts; negative for what the photo should not show.
+    pub weight: f32,
+    /// What it asks for.
+    pub content: TermContent,
+}
+
+/// What a [`Term`] asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TermContent {
+    /// Something described in words.
+    Text(String),
+    /// Something that looks like this photo.
+    Image(PathBuf),
+}
+
+impl Term {
+    /// Reads a term as typed: `a cat`, `2:a cat`, `./photo.jpg`, `/photos/1.jpg`, `file:///photos/1.jpg`.
+    pub fn parse(typed: &str) -> Result<Self> {
+        let (weight, rest) = match typed.split_once(':') {
+            Some((number, rest)) => match number.trim().parse::<f32>() {
+                Ok(weight) => (weight, rest),
+                Err(_) => (1.0, typed),
+            },
+            None => (1.0, typed),
+        };
+        let rest = rest.trim();
+        if rest.is_empty() {
+            return Err(Error::Input {
+                reason: "the query is empty: describe what the photo shows, such as \"a cat by a window\""
+                    .into(),
+            });
+        }
+        if !(weight.is_finite() && weight > 0.0) {
+            return Err(Error::Input {
+                reason: format!("the weight in {typed:?} must be a positive number"),
+            });
+        }
+        let content = match rest.strip_prefix("file://") {
+            Some(path) => TermContent::Image(path.into()),
+            None if ["./", "../", "/"]
+                .iter()
+                .any(|prefix| rest.starts_with(prefix)) =>
+            {
+                TermContent::Image(rest.into())
+            }
+            None => TermContent::Text(rest.to_owned()),
+        };
+        Ok(Self { weight, content })
+    }
+
+    /// The same term, as something that the photo should not show.
+    #[must_use]
+    pub fn negated(self) -> Self {
+        Self {
+            weight: -self.weight,
+            ..self
+        }
+    }
+}
+
+/// How to search.
+pub struct QueryOptions<'a> {
+    /// Photos to return at most.
+    pub top: usize,
+    /// Photos to take from the index by embedding.
+    pub candidates: usize,
+    /// How many of the candidates to rerank; 0 for none.
+    pub rerank: usize,
+    /// Drops photos that match with a lower probability, and all that were not reranked.
+    pub min_score: Option<f32>,
+    /// Only photos for which this is true.
+    pub filter: Option<&'a (dyn Fn(&Photo) -> bool + Sync)>,
+}
+
+impl Default for QueryOptions<'_> {
+    fn default() -> Self {
+        Self {
+            top: 10,
+            candidates: 100,
+            rerank: 10,
+            min_score: None,
+            filter: None,
+        }
+    }
+}
+
+/// A photo found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hit {
+    /// The photo.
+    pub photo: Photo,
+    /// Cosine between the query's embedding and the photo's, −1..=1.
+    pub similarity: f32,
+    /// Probability that photo and query match, where the photo was reranked.
+    pub match_probability: Option<f32>,
+}
+
+impl Hit {
+    /// What it was ranked by: the match probability where there is one, else the similarity.
+    pub fn score(&self) -> f32 {
+        self.match_probability.unwrap_or(self.similarity)
+    }
+}
+
+/// What a search found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Best first: reranked photos by match probability, then the others by similarity.
+    pub hits: Vec<Hit>,
+    /// How many candidates were read together with the query.
+    pub reranked: usize,
+    /// What the user should know: cut texts, photos that could not be read any more.
+    pub warnings: Vec<String>,
+}
+
+/// A search over one index.
+pub struct Searcher<'a> {
+    /// The index.
+    pub index: &'a IndexReader,
+    /// The model that the index was built with: see [`Searcher::check`].
+    pub embedder: &'a Engine,
+    /// The model with the matching head; often the same.
+    pub reranker: &'a Engine,
+}
+
+impl Searcher<'_> {
+    /// Refuses a model other than the one that the index was built with.
+    pub fn check(&self) -> Result<()> {
+        self.index.check_pins(&self.embedder.pins()?)
+    }
+
+    /// Searches; `progress` is told how many of the photos to rerank are done.
+    pub fn search(
+        &self,
+        terms: &[Term],
+        options: &QueryOptions,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Found> {
+        let mut found = Found::default();
+        let query = self.embed(terms, &mut found.warnings)?;
+        let k = options.candidates.max(options.top);
+        let search = SearchOptions {
+            filter: options.filter,
+            ..SearchOptions::default()
+        };
+        let mut candidates = self.index.search(&query, k, &search)?;
+        let rest = candidates.split_off(options.rerank.min(candidates.len()));
+        // Image terms ask nothing that the cross-modal layers can answer.
+        let asks = terms
+            .iter()
+            .any(|term| matches!(term.content, TermContent::Text(_)));
+        if asks && !candidates.is_empty() {
+            let questions = self.questions(terms)?;
+            self.rerank(&questions, candidates, &mut found, progress)?;
+        } else {
+            found.hits.extend(candidates.into_iter().map(by_similarity));
+        }
+        found.hits.extend(rest.into_iter().map(by_similarity));
+        if let Some(least) = options.min_score {
+            found
+                .hits
+                .retain(|hit| hit.match_probability.is_some_and(|p| p >= least));
+        }
+        found.hits.truncate(options.top);
+        Ok(found)
+    }
+
+    /// The weighted sum of the terms' embeddings, scaled to norm 1.
+    fn embed(&self, terms: &[Term], warnings: &mut Vec<String>) -> Result<Embedding> {
+        let mut sum = vec![0f32; self.embedder.model().embed_dim()?];
+        for term in terms {
+            let embedding = match &term.content {
+                TermContent::Text(text) => {
+                    let tokens = self.embedder.processor().text().encode(text)?;
+                    if tokens.truncated {
+                        warnings.push(format!(
+                            "the text is longer than {} tokens; its end was ignored",
+                            tokens.ids.len()
+                        ));
+                    }
+                    self.embedder.embed_texts(&[tokens])?
+                }
+                TermContent::Image(path) => {
+                    let pixels = self.embedder.processor().read_photo(path)?.0;
+                    self.embedder.embed_photos(&[pixels])?
+                }
+            };
+            for (total, value) in sum.iter_mut().zip(embedding[0].as_slice()) {
+                *total += term.weight * value;
+            }
+        }
+        Embedding::new(sum)
+    }
+
+    /// The text terms, ready for the cross-modal layers.
+    fn questions(&self, terms: &[Term]) -> Result<Vec<Question>> {
+        let mut questions = Vec::new();
+        for term in terms {
+            if let TermContent::Text(text) = &term.content {
+                let tokens: TokenIds = self.reranker.processor().text().encode(text)?;
+                questions.push(Question {
+                    weight: term.weight,
+                    text: self.reranker.bridge_text(&tokens)?,
+                });
+            }
+        }
+        Ok(questions)
+    }
+
+    fn rerank(
+        &self,
+        questions: &[Question],
+        candidates: Vec<Candidate>,
+        found: &mut Found,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<()> {
+        let total = candidates.len();
+        let mut scored = Vec::with_capacity(total);
+        let mut done = 0;
+        progress(done, total);
+        for batch in candidates.chunks(self.reranker.batch_size()) {
+            let read: Vec<Result<Pixels>> = batch
+                .par_iter()
+                .map(|c| Ok(self.reranker.processor().read_photo(&c.photo.path)?.0))
+                .collect();
+            let (mut readable, mut pixels) = (Vec::new(), Vec::new());
+            for (candidate, read) in batch.iter().zip(read) {
+                match read {
+                    Ok(photo) => {
+                        readable.push(candidate);
+                        pixels.push(photo);
+                    }
+                    Err(error) => found.warnings.push(unreadable(&candidate.photo, &error)),
+                }
+            }
+            if !readable.is_empty() {
+                let scores = self.answer(questions, &pixels)?;
+                scored.extend(scores.into_iter().zip(readable.into_iter().cloned()));
+            }
+            done += batch.len();
+            progress(done, total);
+        }
+        found.reranked = scored.len();
+        scored.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+        found
+            .hits
+            .extend(scored.into_iter().map(|(log_probability, candidate)| Hit {
+                match_probability: Some(log_probability.exp() as f32),
+                ..by_similarity(candidate)
+            }));
+        Ok(())
+    }
+
+    /// For each photo the logarithm of the weighted geometric mean, over all questions, of the probability
+    /// that the answer is the wanted one. With one question it is that question's own log-probability.
+    fn answer(&self, questions: &[Question], photos: &[Pixels]) -> Result<Vec<f64>> {
+        let photos_bridged = self.reranker.bridge_photos(photos)?;
+        let total: f64 = questions.iter().map(|q| f64::from(q.weight.abs())).sum();
+        let mut scores = vec![0f64; photos.len()];
+        for question in questions {
+            let logits: Vec<ItmLogits> = self
+                .reranker
+                .match_bridged(&question.text, &photos_bridged)?;
+            for (score, logits) in scores.iter_mut().zip(logits) {
+                let wanted = question.weight > 0.0;
+                let share = f64::from(question.weight.abs()) / total;
+                *score += share * logits.log_probability(wanted);
+            }
+        }
+        Ok(scores)
+    }
+}
+
+/// A text term on the reranker's side.
+struct Question {
+    weight: f32,
+    text: Bridged,
+}
+
+/// How many candidates to rerank when the user does not say: as many as a page of hits on a slow machine
+/// and a large model, up to 50 where that takes no longer.
+///
+/// A budget of operations rather than a measured time, so that the same query gives the same answer every
+/// time: 4 TFLOP, some 20 seconds on two CPU cores.
+pub fn default_rerank(reranker: &Engine) -> usize {
+    const CPU_BUDGET: f64 = 4e12;
+    if !reranker.model().device().is_cpu() {
+        return 50;
+    }
+    let typical_query = 12;
+    let affordable = CPU_BUDGET / reranker.model().config().match_flops(typical_query);
+    (affordable as usize).clamp(10, 50)
+}
+
+fn by_similarity(candidate: Candidate) -> Hit {
+    Hit {
+        photo: candidate.photo,
+        similarity: candidate.similarity,
+        match_probability: None,
+    }
+}
+
+fn unreadable(photo: &Photo, error: &Error) -> String {
+    format!("{} left out: {error}", photo.path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(weight: f32, words: &str) -> Term {
+        Term {
+            weight,
+            content: TermContent::Text(words.into()),
+        }
+    }
+
+    #[test]
+    fn terms_are_read_as_rclip_reads_them() {
+        for (typed, expected) in [
+            ("a cat", text(1.0, "a cat")),
+            ("2:a cat", text(2.0, "a cat")),
+            ("0.5: cat", text(0.5, "cat")),
+            ("the score was 2:1", text(1.0, "the score was 2:1")),
+            ("at 12:30", text(1.0, "at 12:30")),
+        ] {
+            assert_eq!(Term::parse(typed).expect("a term"), expected, "{typed}");
+        }
+        for (typed, path) in [
+            ("./cat.jpg", "./cat.jpg"),
+            ("/photos/cat.jpg", "/photos/cat.jpg"),
+            ("file:///photos/cat.jpg", "/photos/cat.jpg"),
+            ("1.5:../cat.jpg", "../cat.jpg"),
+        ] {
+            let term = Term::parse(typed).expect("a term");
+            assert_eq!(term.content, TermContent::Image(path.into()), "{typed}");
+        }
+    }
+
+    #[test]
+    fn empty_terms_and_senseless_weights_are_refused() {
+        for typed in ["", "  ", "2:", "0:cat", "-1:cat", "nan:cat", "inf:cat"] {
+            assert!(Term::parse(typed).is_err(), "{typed:?}");
+        }
+    }
+}
