@@ -1,0 +1,88 @@
+//! The command line of `bt-index`.
+
+use std::path::PathBuf;
+
+use bt_cli::{Generated, IndexArgs, ModelArgs, OutputArgs};
+use clap::{Args, Parser, Subcommand};
+
+/// Builds and keeps the photo index that bt-query searches
+#[derive(Debug, Parser)]
+#[command(name = "bt-index", version, max_term_width = 100)]
+pub struct Program {
+    #[command(subcommand)]
+    pub command: Command,
+
+    #[command(flatten)]
+    pub index: IndexArgs,
+
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Bring the index up to date with folders of photos
+    ///
+    /// New and changed photos are embedded, moved ones keep their vectors, deleted ones leave the index. A
+    /// build that was stopped, even by a power cut, goes on where it was. Queries work meanwhile.
+    Build(BuildArgs),
+
+    /// Show what the index holds; works while a build is running
+    Status {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// Check records, vectors, graph and published state against each other
+    Verify {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// Take photos out of the index; the files stay where they are
+    Remove {
+        /// Photos, or folders with all photos below them
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+    },
+
+    /// Write shell completions or the manual page
+    Generate { what: Generated },
+}
+
+#[derive(Debug, Args)]
+pub struct BuildArgs {
+    /// Folders of photos [default: those of earlier builds]
+    #[arg(value_name = "DIR")]
+    pub folders: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub model: ModelArgs,
+
+    /// Throw the index away first and build it anew
+    #[arg(long)]
+    pub rebuild: bool,
+
+    /// Photos embedded at once [default: what suits the device]
+    #[arg(long, value_name = "N", env = "BT_BATCH", value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub batch: Option<u16>,
+
+    /// Threads that read and decode photos [default: all cores]
+    #[arg(long, value_name = "N", env = "BT_THREADS", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: Option<u16>,
+
+    /// Longest time between commits, seconds: what a power cut can cost, beside the batch in work
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 10,
+        env = "BT_COMMIT_EVERY"
+    )]
+    pub commit_every: u64,
+
+    /// Report as JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,27 @@
+//! `bt-index`: builds and keeps the photo index that `bt-query` searches.
+
+mod args;
+mod build;
+mod inspect;
+
+use std::process::ExitCode;
+
+use args::{Command, Program};
+use clap::Parser;
+
+fn main() -> ExitCode {
+    bt_cli::exit(run(&Program::parse()))
+}
+
+fn run(program: &Program) -> anyhow::Result<u8> {
+    match &program.command {
+        Command::Build(build) => build::build(program, build),
+        Command::Status { json } => inspect::status(program, *json),
+        Command::Verify { json } => inspect::verify(program, *json),
+        Command::Remove { paths } => inspect::remove(program, paths),
+        Command::Generate { what } => {
+            bt_cli::generate::<Program>(*what)?;
+            Ok(bt_cli::DONE)
+        }
+    }
+}

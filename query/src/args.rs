@@ -1,0 +1,168 @@
+//! The command line of `bt-query`.
+
+use std::path::PathBuf;
+
+use bt_cli::{Generated, IndexArgs, ModelArgs, OutputArgs};
+use clap::{Args, Parser, Subcommand};
+
+/// Finds photos by what they show, and reads every candidate together with the query before it answers
+///
+/// The query is text ("a cat by a window") or a photo (./cat.jpg, /photos/cat.jpg, file:///photos/cat.jpg).
+/// A number and a colon before a term weigh it: "2:a cat". Put -- before a query that is a command's name.
+///
+/// Exit status: 0 found, 1 nothing found, 2 error.
+#[derive(Debug, Parser)]
+#[command(
+    name = "bt-query",
+    version,
+    max_term_width = 100,
+    args_conflicts_with_subcommands = true,
+    arg_required_else_help = true
+)]
+pub struct Program {
+    #[command(subcommand)]
+    pub task: Option<Task>,
+
+    #[command(flatten)]
+    pub search: SearchArgs,
+
+    #[command(flatten)]
+    pub index: IndexArgs,
+
+    #[command(flatten)]
+    pub model: ModelArgs,
+
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct SearchArgs {
+    /// What to look for: text, or a photo's path
+    #[arg(value_name = "QUERY", num_args = 1..)]
+    pub query: Vec<String>,
+
+    /// Also look for this; repeat for more
+    #[arg(short, long, value_name = "TERM")]
+    pub add: Vec<String>,
+
+    /// Look for photos without this; repeat for more
+    #[arg(short, long, value_name = "TERM")]
+    pub subtract: Vec<String>,
+
+    /// Hits to show
+    #[arg(short, long, value_name = "N", default_value_t = 10, env = "BT_TOP",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub top: u32,
+
+    /// Photos to take from the index before reranking
+    #[arg(long, value_name = "N", default_value_t = 100, env = "BT_CANDIDATES",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub candidates: u32,
+
+    /// How many of the candidates to read together with the query [default: 50, or what the CPU reads in
+    /// some 20 seconds, but at least 10]
+    #[arg(long, value_name = "K", env = "BT_RERANK")]
+    pub rerank: Option<u32>,
+
+    /// Rank by embeddings alone
+    #[arg(long, conflicts_with_all = ["rerank", "min_score"])]
+    pub no_rerank: bool,
+
+    /// Checkpoint with the matching head, where --model has none
+    #[arg(long, value_name = "DIR|ID", env = "BT_RERANK_MODEL")]
+    pub rerank_model: Option<String>,
+
+    /// Show only photos that match with at least this probability, 0 to 1
+    #[arg(long, value_name = "P", env = "BT_MIN_SCORE", value_parser = probability)]
+    pub min_score: Option<f32>,
+
+    #[command(flatten)]
+    pub format: FormatArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+#[group(multiple = false)]
+pub struct FormatArgs {
+    /// One JSON document
+    #[arg(long)]
+    pub json: bool,
+
+    /// One JSON document a line for each hit
+    #[arg(long)]
+    pub jsonl: bool,
+
+    /// Comma-separated values with a header
+    #[arg(long)]
+    pub csv: bool,
+
+    /// Paths only, one a line
+    #[arg(short, long)]
+    pub filepath_only: bool,
+
+    /// Paths only, each ended by a NUL byte, for xargs -0
+    #[arg(short = '0', long)]
+    pub print0: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Task {
+    /// Embed texts and photos with the contrastive (ITC) heads
+    Embed(Inputs),
+    /// How well a text matches a photo (ITM)
+    Match(Pair),
+    /// Fill the <mask>s of a text from what a photo shows (MLM)
+    Fill(FillArgs),
+    /// The contrastive loss of photos and texts that belong together in order
+    Contrast(Inputs),
+    /// Write shell completions or the manual page
+    Generate { what: Generated },
+}
+
+#[derive(Debug, Args)]
+pub struct Inputs {
+    /// A photo; repeat for more
+    #[arg(long = "image", value_name = "FILE")]
+    pub images: Vec<PathBuf>,
+
+    /// A text; repeat for more
+    #[arg(long = "text", value_name = "TEXT")]
+    pub texts: Vec<String>,
+
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Pair {
+    /// The photo
+    #[arg(long, value_name = "FILE")]
+    pub image: PathBuf,
+
+    /// The text
+    #[arg(long, value_name = "TEXT")]
+    pub text: String,
+
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct FillArgs {
+    #[command(flatten)]
+    pub pair: Pair,
+
+    /// Candidates to show for each mask
+    #[arg(short, long, value_name = "N", default_value_t = 5)]
+    pub top: usize,
+}
+
+fn probability(typed: &str) -> Result<f32, String> {
+    match typed.parse::<f32>() {
+        Ok(p) if (0.0..=1.0).contains(&p) => Ok(p),
+        _ => Err("a probability lies between 0 and 1".into()),
+    }
+}

@@ -1,0 +1,122 @@
+//! A search: query in, hits out.
+
+use std::time::Instant;
+
+use anyhow::bail;
+use bridgetower::{
+    Engine, Error, Found, IndexReader, QueryOptions, Searcher, Term, default_rerank,
+};
+use bt_cli::{DONE, NOTHING_FOUND};
+
+use crate::args::{Program, SearchArgs};
+use crate::output::{self, Answer};
+
+/// Reranks for embedding checkpoints without a matching head.
+const DEFAULT_RERANK_MODEL: &str = "BridgeTower/bridgetower-large-itm-mlm-gaudi";
+
+pub fn search(program: &Program) -> anyhow::Result<u8> {
+    let args = &program.search;
+    let terms = terms(args)?;
+    let index = IndexReader::open(&program.index.dir()?)?;
+    let started = Instant::now();
+    let embedder = program
+        .model
+        .load(&index.pins().model_name, &program.output)?;
+    let other = if args.no_rerank {
+        None
+    } else {
+        rerank_model(program, &embedder)?
+    };
+    let searcher = Searcher {
+        index: &index,
+        embedder: &embedder,
+        reranker: other.as_ref().unwrap_or(&embedder),
+    };
+    searcher.check()?;
+    let loaded = started.elapsed();
+
+    let options = QueryOptions {
+        top: args.top as usize,
+        candidates: args.candidates as usize,
+        rerank: match args.rerank {
+            _ if args.no_rerank => 0,
+            Some(k) => k as usize,
+            None => default_rerank(searcher.reranker),
+        },
+        min_score: args.min_score,
+        filter: None,
+    };
+    let bar = program.output.bar("reading candidates {pos}/{len} {eta}");
+    let found = searcher.search(&terms, &options, &mut |done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    })?;
+    bar.finish_and_clear();
+
+    report(program, &found, &options);
+    program.output.note(format!(
+        "model loaded in {loaded:.1?}, {} photos searched and {} reranked in {:.1?}",
+        index.len(),
+        found.reranked,
+        started.elapsed().checked_sub(loaded).unwrap_or_default()
+    ));
+    output::print(
+        &args.format,
+        &Answer {
+            query: &args.query[0],
+            model: embedder.name(),
+            reranker: (found.reranked > 0).then(|| searcher.reranker.name()),
+            found: &found,
+        },
+    )?;
+    Ok(if found.hits.is_empty() {
+        NOTHING_FOUND
+    } else {
+        DONE
+    })
+}
+
+fn terms(args: &SearchArgs) -> anyhow::Result<Vec<Term>> {
+    let [query] = args.query.as_slice() else {
+        if args.query.is_empty() {
+            bail!("no query was given: bt-query \"a cat by a window\"");
+        }
+        bail!("quote the query: bt-query \"{}\"", args.query.join(" "));
+    };
+    let mut terms = vec![Term::parse(query)?];
+    for typed in &args.add {
+        terms.push(Term::parse(typed)?);
+    }
+    for typed in &args.subtract {
+        terms.push(Term::parse(typed)?.negated());
+    }
+    Ok(terms)
+}
+
+/// The second checkpoint, where one is asked for or the first has no matching head.
+fn rerank_model(program: &Program, embedder: &Engine) -> Result<Option<Engine>, Error> {
+    let args = &program.search;
+    let name = match &args.rerank_model {
+        Some(name) => name,
+        None if embedder.model().has_itm() || args.rerank == Some(0) => return Ok(None),
+        None => {
+            program.output.warn(format!(
+                "{} has no matching head: reranking with {DEFAULT_RERANK_MODEL} (--rerank-model, --no-rerank)",
+                embedder.name()
+            ));
+            DEFAULT_RERANK_MODEL
+        }
+    };
+    program.model.load_named(name, &program.output).map(Some)
+}
+
+fn report(program: &Program, found: &Found, options: &QueryOptions) {
+    for warning in &found.warnings {
+        program.output.warn(warning);
+    }
+    if options.min_score.is_some() && found.reranked == 0 {
+        program
+            .output
+            .warn("--min-score needs words in the query: photos alone have no match probability");
+    }
+}
