@@ -40,7 +40,11 @@ fn main() -> anyhow::Result<()> {
 
 /// A shape of the given colour on a vertical gradient; size and place follow from `i`.
 fn draw(shape: &str, colour: [u8; 3], sky: [u8; 3], i: usize) -> RgbImage {
-    let (width, height) = if i % 2 == 0 { (320, 240) } else { (240, 320) };
+    let (width, height) = if i.is_multiple_of(2) {
+        (320, 240)
+    } else {
+        (240, 320)
+    };
     let (centre_x, centre_y) = (80 + (i * 37 % 80) as i32, 80 + (i * 53 % 80) as i32);
     let radius = 30 + (i * 11 % 40) as i32;
     RgbImage::from_fn(width, height, |x, y| {

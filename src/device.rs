@@ -64,13 +64,12 @@ impl Precision {
     /// The number format on `device`.
     pub fn dtype(self, device: &Device) -> Result<DType> {
         match (self, device) {
-            (Self::F32, _) | (Self::Auto, Device::Cpu) => Ok(DType::F32),
-            (Self::Auto, Device::Metal(_)) => Ok(DType::F16),
-            (Self::Bf16, _) | (Self::Auto, Device::Cuda(_)) => Ok(DType::BF16),
             (Self::F16, Device::Cpu) => Err(Error::Input {
                 reason: "the CPU computes in f32 or bf16, not in f16".into(),
             }),
-            (Self::F16, _) => Ok(DType::F16),
+            (Self::F32, _) | (Self::Auto, Device::Cpu) => Ok(DType::F32),
+            (Self::Bf16, _) | (Self::Auto, Device::Cuda(_)) => Ok(DType::BF16),
+            (Self::F16, _) | (Self::Auto, Device::Metal(_)) => Ok(DType::F16),
         }
     }
 }

@@ -168,7 +168,7 @@ impl Searcher<'_> {
             .any(|term| matches!(term.content, TermContent::Text(_)));
         if asks && !candidates.is_empty() {
             let questions = self.questions(terms)?;
-            self.rerank(&questions, candidates, &mut found, progress)?;
+            self.rerank(&questions, &candidates, &mut found, progress)?;
         } else {
             found.hits.extend(candidates.into_iter().map(by_similarity));
         }
@@ -227,7 +227,7 @@ impl Searcher<'_> {
     fn rerank(
         &self,
         questions: &[Question],
-        candidates: Vec<Candidate>,
+        candidates: &[Candidate],
         found: &mut Found,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<()> {

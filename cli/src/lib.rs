@@ -105,7 +105,8 @@ impl OutputArgs {
         if self.quiet || !std::io::stderr().is_terminal() {
             return ProgressBar::hidden();
         }
-        let style = ProgressStyle::with_template(template).expect("templates are constants");
+        let style =
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = ProgressBar::new(0).with_style(style.progress_chars("=> "));
         bar.enable_steady_tick(Duration::from_millis(250));
         bar

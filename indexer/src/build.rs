@@ -10,7 +10,7 @@ use bridgetower::{
     BuildEvent, BuildOptions, BuildReport, Engine, Error, IndexWriter, Status, destroy,
 };
 use bt_cli::{DEFAULT_MODEL, DONE, OutputArgs};
-use indicatif::{HumanCount, HumanDuration, ProgressBar};
+use indicatif::{HumanCount, ProgressBar};
 use serde_json::json;
 
 use crate::args::{BuildArgs, Program};
@@ -165,10 +165,9 @@ fn print_report(report: &BuildReport, photos: usize, took: Duration) {
         .map(|(count, what)| format!("{} {what}", HumanCount(*count as u64)))
         .collect();
     eprintln!(
-        "{} photos in the index ({}) after {}",
+        "{} photos in the index ({}) after {took:.1?}",
         HumanCount(photos as u64),
-        parts.join(", "),
-        HumanDuration(took)
+        parts.join(", ")
     );
 }
 

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 /// Finds photos by what they show, and reads every candidate together with the query before it answers
 ///
-/// The query is text ("a cat by a window") or a photo (./cat.jpg, /photos/cat.jpg, file:///photos/cat.jpg).
+/// The query is text ("a cat by a window") or a photo whose path starts with ./, ../, / or `file://`.
 /// A number and a colon before a term weigh it: "2:a cat". Put -- before a query that is a command's name.
 ///
 /// Exit status: 0 found, 1 nothing found, 2 error.
@@ -84,6 +84,7 @@ pub struct SearchArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 #[group(multiple = false)]
+#[allow(clippy::struct_excessive_bools)] // Flags of which one at most is set.
 pub struct FormatArgs {
     /// One JSON document
     #[arg(long)]

@@ -20,8 +20,12 @@ use crate::error::{Error, Result};
 /// 100,000 photos.
 const DEFAULT_EF: usize = 200;
 /// A graph search that would visit more than one row in this many gives way to a scan of all rows, which
-/// reads memory in order.
-const VISITED_PART: usize = 4;
+/// reads memory in order and takes a sixth of the time per row.
+const VISITED_PART: usize = 8;
+/// Photos that a filter is tried on first. If fewer than one in [`PASSING_PART`] pass, the graph search
+/// would come to that anyway.
+const FILTER_SAMPLE: usize = 128;
+const PASSING_PART: usize = 20;
 /// A publication may remove the snapshot between our reading its name and opening it.
 const OPEN_ATTEMPTS: usize = 20;
 const OPEN_PAUSE: Duration = Duration::from_millis(5);
@@ -192,6 +196,9 @@ impl IndexReader {
         k: usize,
         options: &SearchOptions,
     ) -> Result<Option<Vec<Scored>>> {
+        if self.is_selective(options.filter)? {
+            return Ok(None);
+        }
         let (graph, vectors) = (self.snapshot.graph(), self.snapshot.vectors());
         let similarity = |row| dot(query.as_slice(), vectors.row(row));
         let effort = Effort {
@@ -220,6 +227,19 @@ impl IndexReader {
             row,
         })
         .collect()
+    }
+
+    fn is_selective(&self, filter: Option<&PhotoFilter>) -> Result<bool> {
+        let Some(filter) = filter else {
+            return Ok(false);
+        };
+        let step = self.len().div_ceil(FILTER_SAMPLE).max(1);
+        let (mut sampled, mut passed) = (0, 0);
+        for position in (0..self.len() as u32).step_by(step) {
+            sampled += 1;
+            passed += usize::from(filter(&self.photo_at(position)?));
+        }
+        Ok(passed * PASSING_PART < sampled)
     }
 
     fn has_photo(&self, row: u32, filter: Option<&PhotoFilter>) -> Result<bool> {

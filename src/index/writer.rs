@@ -67,8 +67,8 @@ pub struct IndexWriter {
 impl IndexWriter {
     /// Opens the index in `dir`, or creates it there for the model that `pins` names.
     ///
-    /// [`Error::Busy`] while another process has it open, [`Error::OtherModel`] if it was built with
-    /// another model or other preprocessing, [`Error::Corrupt`] if anything in it is not what was written.
+    /// [`Error::Busy`](crate::Error::Busy) while another process has it open, [`Error::OtherModel`] if it was built with
+    /// another model or other preprocessing, [`Error::Corrupt`](crate::Error::Corrupt) if anything in it is not what was written.
     pub fn open(dir: &Path, pins: &Pins) -> Result<Self> {
         let lock = BuildLock::acquire(dir)?;
         let store = Store::open(dir)?;
@@ -138,7 +138,7 @@ impl IndexWriter {
 
     /// Applies all changes or none, and returns once they would survive a power cut.
     ///
-    /// [`Error::Input`] if they contradict the index or each other: an unknown photo, two photos at one
+    /// [`Error::Input`](crate::Error::Input) if they contradict the index or each other: an unknown photo, two photos at one
     /// path, an embedding of another dimension.
     pub fn commit(&mut self, changes: Changes) -> Result<()> {
         self.state.check(&changes)?;
@@ -183,7 +183,7 @@ impl IndexWriter {
     }
 
     /// Builds the graph anew if too many vectors came or went since it was built; false if it is good
-    /// enough. `progress` gets (vectors in the graph, vectors in all). [`Error::Cancelled`] keeps the old
+    /// enough. `progress` gets (vectors in the graph, vectors in all). [`Error::Cancelled`](crate::Error::Cancelled) keeps the old
     /// graph, which still finds everything.
     pub fn rebuild_graph_if_stale(
         &mut self,

@@ -123,13 +123,11 @@ fn download(model: &str, cache: &Cache, mut progress: DownloadProgress) -> Resul
     };
 
     let mut fetch = |name: &str| -> Result<PathBuf> {
-        match cache.model(model.to_owned()).get(name) {
-            Some(path) => Ok(path),
-            None => {
-                let reporter = Reporter::new(&mut progress);
-                repo.download_with_progress(name, reporter).map_err(failed)
-            }
+        if let Some(path) = cache.model(model.to_owned()).get(name) {
+            return Ok(path);
         }
+        repo.download_with_progress(name, Reporter::new(&mut progress))
+            .map_err(failed)
     };
     for name in SMALL_FILES
         .into_iter()

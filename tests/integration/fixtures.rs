@@ -46,7 +46,7 @@ impl Formula {
     }
 }
 
-/// SplitMix64's finaliser, its upper 24 bits as a number in −1..1.
+/// The finaliser of `SplitMix64`, its upper 24 bits as a number in −1..1.
 fn uniform(x: u64) -> f64 {
     let x = x.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let x = (x ^ x >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -8,20 +8,20 @@ use assert_cmd::Command;
 use serde_json::Value;
 
 /// The folder `tests/fixtures/<path>` of the workspace.
-pub fn fixture(path: &str) -> PathBuf {
+pub(crate) fn fixture(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../tests/fixtures")
         .join(path)
 }
 
 /// A folder of photos, an empty place for an index, and the program to bring them together.
-pub struct World {
+pub(crate) struct World {
     dir: tempfile::TempDir,
 }
 
 impl World {
     /// With the pictures that the pixel fixtures are made of.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let world = Self {
             dir: tempfile::tempdir().expect("tempdir"),
         };
@@ -39,17 +39,17 @@ impl World {
     }
 
     /// The folder of photos.
-    pub fn photos(&self) -> PathBuf {
+    pub(crate) fn photos(&self) -> PathBuf {
         self.dir.path().join("photos")
     }
 
     /// The index folder.
-    pub fn index(&self) -> PathBuf {
+    pub(crate) fn index(&self) -> PathBuf {
         self.dir.path().join("index")
     }
 
     /// `bt-index --index … ARGUMENTS`, with nothing of the caller's environment that could matter.
-    pub fn bt_index<const N: usize>(&self, arguments: [&str; N]) -> Command {
+    pub(crate) fn bt_index<const N: usize>(&self, arguments: [&str; N]) -> Command {
         let mut command = Command::cargo_bin("bt-index").expect("is built");
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("BT_")) {
             command.env_remove(name);
@@ -65,7 +65,7 @@ impl World {
     }
 
     /// The report of `bt-index build photos`.
-    pub fn build(&self) -> Value {
+    pub(crate) fn build(&self) -> Value {
         json(
             &self
                 .bt_index(["build", "photos", "--json"])
@@ -75,7 +75,7 @@ impl World {
     }
 
     /// The report of `bt-index status`.
-    pub fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         json(&self.bt_index(["status", "--json"]).assert().success())
     }
 }

@@ -19,7 +19,7 @@ const PHOTOS: [&str; 6] = [
 ];
 
 /// The folder `tests/fixtures/<path>` of the workspace.
-pub fn fixture(path: &str) -> PathBuf {
+pub(crate) fn fixture(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../tests/fixtures")
         .join(path)
