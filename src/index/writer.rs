@@ -67,8 +67,9 @@ pub struct IndexWriter {
 impl IndexWriter {
     /// Opens the index in `dir`, or creates it there for the model that `pins` names.
     ///
-    /// [`Error::Busy`](crate::Error::Busy) while another process has it open, [`Error::OtherModel`] if it was built with
-    /// another model or other preprocessing, [`Error::Corrupt`](crate::Error::Corrupt) if anything in it is not what was written.
+    /// [`Error::Busy`](crate::Error::Busy) while another process has it open,
+    /// [`Error::OtherModel`](crate::Error::OtherModel) if it was built with another model or other
+    /// preprocessing, [`Error::Corrupt`](crate::Error::Corrupt) if anything in it is not what was written.
     pub fn open(dir: &Path, pins: &Pins) -> Result<Self> {
         let lock = BuildLock::acquire(dir)?;
         let store = Store::open(dir)?;
