@@ -113,7 +113,7 @@ pub enum Task {
     Embed(Inputs),
     /// How well a text matches a photo (ITM)
     Match(Pair),
-    /// Fill the <mask>s of a text from what a photo shows (MLM)
+    /// Fill the masked words of a text, each written `<mask>`, from what a photo shows (MLM)
     Fill(FillArgs),
     /// The contrastive loss of photos and texts that belong together in order
     Contrast(Inputs),
