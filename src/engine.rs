@@ -142,7 +142,7 @@ impl Engine {
     /// How many photos to compute at once. A CPU is no faster with more, and holds more memory; an
     /// accelerator needs them to be busy.
     pub fn batch_size(&self) -> usize {
-        if self.model.device().is_cpu() { 4 } else { 32 }
+        if self.model.device().is_cpu() { 2 } else { 32 }
     }
 
     /// ITC embeddings of texts, in one batch.

@@ -42,6 +42,7 @@
 //! The library neither prints nor exits. What can go wrong is an [`Error`], which says what happened and, in
 //! [`Error::hint`], what to do.
 
+mod build;
 mod device;
 mod embedding;
 mod engine;
@@ -51,14 +52,14 @@ pub mod model;
 mod processor;
 mod search;
 
+pub use build::{BuildEvent, BuildOptions, BuildReport, build};
 pub use device::{DeviceChoice, Precision};
 pub use embedding::Embedding;
 pub use engine::{Contrast, Engine, EngineOptions, Filled, FilledMask, ItmLogits};
 pub use error::{Error, Result};
 pub use index::{
-    BuildEvent, BuildOptions, BuildReport, Candidate, Changes, ContentHash, GpsPosition,
-    IndexReader, IndexWriter, Photo, PhotoFilter, PhotoId, PhotoMetadata, Pins, SearchOptions,
-    Status, VerifyReport, build, destroy, verify,
+    Candidate, Changes, ContentHash, GpsPosition, IndexReader, IndexWriter, Photo, PhotoFilter,
+    PhotoId, PhotoMetadata, Pins, SearchOptions, Status, VerifyReport, destroy, verify,
 };
 pub use processor::{
     DecodedPhoto, Encoded, ImageProcessor, Pixels, Processor, TextProcessor, TokenIds,

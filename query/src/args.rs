@@ -60,8 +60,8 @@ pub struct SearchArgs {
           value_parser = clap::value_parser!(u32).range(1..))]
     pub candidates: u32,
 
-    /// How many of the candidates to read together with the query [default: 50, or what the CPU reads in
-    /// some 20 seconds, but at least 10]
+    /// How many of the candidates to read together with the query [default: 50, or on a CPU as many as
+    /// 4 TFLOP allow, but at least 10]
     #[arg(long, value_name = "K", env = "BT_RERANK")]
     pub rerank: Option<u32>,
 

@@ -1,9 +1,8 @@
 //! The photo index: records, vectors and graph in a store; a mapped snapshot for queries.
 //!
-//! [`IndexWriter`] changes an index, [`IndexReader`] searches what was last published, [`build`] brings one
-//! up to date with folders of photos. ARCHITECTURE.md tells how the files fit together.
+//! [`IndexWriter`] changes an index, [`IndexReader`] searches what was last published. Neither knows of
+//! models: vectors come in and go out. ARCHITECTURE.md tells how the files fit together.
 
-mod build;
 mod codec;
 mod folder;
 mod graph;
@@ -13,7 +12,6 @@ mod map;
 mod photos;
 mod reader;
 mod record;
-mod scan;
 mod similarity;
 mod snapshot;
 mod state;
@@ -25,7 +23,6 @@ mod vectors;
 mod verify;
 mod writer;
 
-pub use build::{BuildEvent, BuildOptions, BuildReport, build};
 pub use codec::Pins;
 pub use folder::destroy;
 pub use reader::{Candidate, IndexReader, PhotoFilter, SearchOptions};

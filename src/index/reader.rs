@@ -16,8 +16,8 @@ use super::snapshot::Snapshot;
 use crate::embedding::Embedding;
 use crate::error::{Error, Result};
 
-/// Rows kept during a graph search (`ef`) where the caller does not say: Recall@10 is above 0.99 then at
-/// 100,000 photos.
+/// Rows kept during a graph search (`ef`) where the caller does not say. Finds all of the 10 best and 99 %
+/// of the 100 best among 100,000 clustered vectors (`benches/hnsw_recall.rs`).
 const DEFAULT_EF: usize = 200;
 /// A graph search that would visit more than one row in this many gives way to a scan of all rows, which
 /// reads memory in order and takes a sixth of the time per row.

@@ -1,0 +1,122 @@
+//! The front of a build: files to pixels, on all cores, under a memory budget.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use rayon::prelude::*;
+
+use super::scan::PhotoFile;
+use crate::error::{Error, Result};
+use crate::index::{ContentHash, Photo, PhotoMetadata};
+use crate::processor::{Encoded, Pixels, Processor};
+
+/// One file after reading.
+pub(super) enum Reading {
+    /// Its content is in the index already.
+    Known(PhotoFile, ContentHash),
+    /// A new picture.
+    New(Box<(PhotoFile, Photo, Pixels)>),
+    /// Not a picture that can be read.
+    Unreadable(PhotoFile, Error),
+}
+
+/// The front of the pipeline, on threads of its own.
+pub(super) struct Reader<'a> {
+    pub(super) known: HashSet<ContentHash>,
+    pub(super) processor: &'a Processor,
+    pub(super) memory: &'a MemoryBudget,
+}
+
+impl Reader<'_> {
+    /// Reads `files` and sends what it finds, until done, cancelled, or nobody listens any more.
+    pub(super) fn read_all(
+        &self,
+        files: &[PhotoFile],
+        threads: usize,
+        cancel: &AtomicBool,
+        send: &SyncSender<Reading>,
+    ) {
+        let read = |file: &PhotoFile| {
+            if cancel.load(Ordering::Relaxed) {
+                return None;
+            }
+            let reading = read_one(file, &self.known, self.processor, self.memory)
+                .unwrap_or_else(|error| Reading::Unreadable(file.clone(), error));
+            send.send(reading).ok()
+        };
+        // A pool of its own: in the global one, long decodes would hold up the model's matrix products.
+        match rayon::ThreadPoolBuilder::new()
+            .num_threads(threads.max(1))
+            .build()
+        {
+            Ok(pool) => pool.install(|| files.par_iter().with_max_len(1).try_for_each(read)),
+            Err(_) => files.iter().try_for_each(read),
+        };
+    }
+}
+
+/// Reads a file; decodes it unless its content is in `known`.
+pub(super) fn read_one(
+    file: &PhotoFile,
+    known: &HashSet<ContentHash>,
+    processor: &Processor,
+    memory: &MemoryBudget,
+) -> Result<Reading> {
+    let encoded = Encoded::read(&file.path)?;
+    let content_hash = ContentHash(*blake3::hash(encoded.bytes()).as_bytes());
+    if known.contains(&content_hash) {
+        return Ok(Reading::Known(file.clone(), content_hash));
+    }
+    let (pixels, metadata) =
+        memory.with(encoded.decoded_bytes()?, || processor.preprocess(&encoded))?;
+    let photo = photo(file, content_hash, metadata);
+    Ok(Reading::New(Box::new((file.clone(), photo, pixels))))
+}
+
+pub(super) fn photo(file: &PhotoFile, content_hash: ContentHash, metadata: PhotoMetadata) -> Photo {
+    Photo {
+        path: file.path.clone(),
+        size: file.size,
+        mtime_ns: file.mtime_ns,
+        content_hash,
+        metadata,
+    }
+}
+
+/// Bytes that all threads together may hold; a thread that wants more waits.
+pub(super) struct MemoryBudget {
+    total: u64,
+    free: Mutex<u64>,
+    freed: Condvar,
+}
+
+impl MemoryBudget {
+    pub(super) fn new(total: u64) -> Self {
+        Self {
+            total,
+            free: Mutex::new(total),
+            freed: Condvar::new(),
+        }
+    }
+
+    /// Runs `work` while holding `bytes` of the budget. Work that wants more than all of it runs alone.
+    fn with<T>(&self, bytes: u64, work: impl FnOnce() -> T) -> T {
+        let bytes = bytes.min(self.total);
+        let lock = || self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = lock();
+        while *free < bytes {
+            free = self
+                .freed
+                .wait(free)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        *free -= bytes;
+        drop(free);
+        let done = work();
+        *lock() += bytes;
+        self.freed.notify_all();
+        done
+    }
+}
