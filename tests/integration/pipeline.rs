@@ -1,5 +1,6 @@
 //! From a picture's file and words to scores, against `transformers` from the same file and words.
 
+use bridgetower::Embedding;
 use serde::Deserialize;
 
 use crate::fixtures::{engine, fixture, read_json};
@@ -9,6 +10,13 @@ struct Pipeline {
     picture: String,
     captions: Vec<Caption>,
     fill: Fill,
+    jpeg: Jpeg,
+}
+
+#[derive(Deserialize)]
+struct Jpeg {
+    picture: String,
+    image_embedding: Vec<f32>,
 }
 
 #[derive(Deserialize)]
@@ -82,6 +90,25 @@ fn scores_are_those_of_the_reference() {
         assert_eq!(&found.0, word);
         assert!((found.1 - p).abs() < 1e-5, "{word}");
     }
+}
+
+/// Decoders of JPEG differ by a few levels; embeddings may not differ by more than that is worth.
+#[test]
+fn a_jpeg_embeds_to_nearly_what_the_reference_gives() {
+    let folder = fixture("checkpoints/tiny-random");
+    let expected: Pipeline = read_json(&folder.join("pipeline.json"));
+    let engine = engine("tiny-random");
+    let (photo, _) = engine
+        .processor()
+        .read_photo(&folder.join(expected.jpeg.picture))
+        .expect("decodes");
+    let found = engine.embed_photos(&[photo]).expect("embeds").remove(0);
+    let reference = Embedding::new(expected.jpeg.image_embedding).expect("a direction");
+    assert!(
+        found.cosine(&reference) > 0.995,
+        "cosine {}",
+        found.cosine(&reference)
+    );
 }
 
 /// A batch gives what its members give alone: padding and neighbours leave no trace.

@@ -3,7 +3,7 @@
 //! `BT_KILLS` sets how many (CI does few), `BT_SEED` which moments: `BT_KILLS=100 cargo test -p bt-index killed`.
 
 use std::collections::BTreeMap;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use bridgetower::{Embedding, IndexReader};
@@ -59,7 +59,7 @@ fn a_killed_build_goes_on_where_it_was() {
 }
 
 /// Adds forty photos, copies one, renames one and deletes one.
-fn change_photos(world: &World, round: u64) {
+pub(crate) fn change_photos(world: &World, round: u64) {
     let at = |name: String| world.photos().join(name);
     for i in 0..40 {
         let seed = (round * 40 + i) as u32;
@@ -91,7 +91,17 @@ fn change_photos(world: &World, round: u64) {
 
 /// Starts a build that commits as often as it can, and kills it; false if it had ended by then.
 fn kill_build_after(world: &World, moment: Duration) -> bool {
-    let mut build = Command::new(assert_cmd::cargo::cargo_bin("bt-index"))
+    let mut build = start_build(world);
+    std::thread::sleep(moment);
+    let was_running = build.try_wait().expect("can be asked").is_none();
+    build.kill().expect("kills");
+    build.wait().expect("is dead");
+    was_running
+}
+
+/// Starts a build that commits as often as it can.
+pub(crate) fn start_build(world: &World) -> Child {
+    Command::new(assert_cmd::cargo::cargo_bin("bt-index"))
         .args([
             "build",
             "--quiet",
@@ -105,12 +115,7 @@ fn kill_build_after(world: &World, moment: Duration) -> bool {
         .env("BT_MODEL", fixture("checkpoints/tiny-random"))
         .stderr(Stdio::null())
         .spawn()
-        .expect("starts");
-    std::thread::sleep(moment);
-    let was_running = build.try_wait().expect("can be asked").is_none();
-    build.kill().expect("kills");
-    build.wait().expect("is dead");
-    was_running
+        .expect("starts")
 }
 
 /// File names with their vectors.

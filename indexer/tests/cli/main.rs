@@ -3,8 +3,10 @@
 mod crash;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use assert_cmd::Command;
+use bridgetower::{IndexReader, SearchOptions};
 use serde_json::Value;
 
 /// The folder `tests/fixtures/<path>` of the workspace.
@@ -338,6 +340,40 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
         }
     }
     files
+}
+
+#[test]
+fn queries_work_while_a_build_runs_and_a_second_builder_is_refused() {
+    let world = World::new();
+    for round in 0..10 {
+        crash::change_photos(&world, round);
+    }
+    let mut build = crash::start_build(&world);
+    let index = loop {
+        assert!(
+            build.try_wait().expect("can be asked").is_none(),
+            "ended before it published"
+        );
+        if let Ok(index) = IndexReader::open(&world.index()) {
+            break index;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let (id, _) = index.photos().next().expect("a photo").expect("reads");
+    let query = index.embedding(id).expect("reads").expect("has a vector");
+    let found = index
+        .search(&query, 1, &SearchOptions::default())
+        .expect("searches");
+    assert_eq!(found[0].id, id);
+    let pid = build.id();
+    assert_eq!(world.status()["builder"], pid);
+    refused(
+        &mut world.bt_index(["build", "photos"]),
+        &format!("by process {pid}"),
+        "queries work",
+    );
+    assert!(build.wait().expect("ends").success());
+    assert_eq!(world.status()["builder"], Value::Null);
 }
 
 #[test]
