@@ -42,25 +42,27 @@
 //! The library neither prints nor exits. What can go wrong is an [`Error`], which says what happened and, in
 //! [`Error::hint`], what to do.
 
-mod build;
 mod device;
 mod embedding;
 mod engine;
 mod error;
 mod index;
+mod ingest;
 pub mod model;
+mod photo;
 mod processor;
 mod search;
 
-pub use build::{BuildEvent, BuildOptions, BuildReport, build};
 pub use device::{DeviceChoice, Precision};
 pub use embedding::Embedding;
 pub use engine::{Contrast, Engine, EngineOptions, Filled, FilledMask, ItmLogits};
 pub use error::{Error, Result};
 pub use index::{
-    Candidate, Changes, ContentHash, GpsPosition, IndexReader, IndexWriter, Photo, PhotoFilter,
-    PhotoId, PhotoMetadata, Pins, SearchOptions, Status, VerifyReport, destroy, verify,
+    Candidate, Changes, IndexReader, IndexWriter, PhotoFilter, Pins, SearchOptions, Status,
+    VerifyReport, destroy, verify,
 };
+pub use ingest::{BuildEvent, BuildOptions, BuildReport, build};
+pub use photo::{ContentHash, GpsPosition, Photo, PhotoId, PhotoMetadata};
 pub use processor::{
     DecodedPhoto, Encoded, ImageProcessor, Pixels, Processor, TextProcessor, TokenIds,
 };

@@ -8,8 +8,9 @@ use rayon::prelude::*;
 use crate::embedding::Embedding;
 use crate::engine::{Engine, ItmLogits};
 use crate::error::{Error, Result};
-use crate::index::{Candidate, IndexReader, Photo, SearchOptions};
+use crate::index::{Candidate, IndexReader, SearchOptions};
 use crate::model::Bridged;
+use crate::photo::Photo;
 use crate::processor::{Pixels, TokenIds};
 
 /// One part of a query.

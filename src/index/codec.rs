@@ -10,8 +10,8 @@ use bincode::{Decode, Encode};
 use jiff::civil::DateTime;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::record::{ContentHash, GpsPosition, Photo, PhotoMetadata};
 use crate::error::{Error, Result};
+use crate::photo::{ContentHash, GpsPosition, Photo, PhotoMetadata};
 
 /// The format of everything on disk, store and snapshot alike.
 pub(crate) const FORMAT: u32 = 1;

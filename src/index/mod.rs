@@ -3,6 +3,7 @@
 //! [`IndexWriter`] changes an index, [`IndexReader`] searches what was last published. Neither knows of
 //! models: vectors come in and go out. ARCHITECTURE.md tells how the files fit together.
 
+mod changes;
 mod codec;
 mod folder;
 mod graph;
@@ -11,7 +12,6 @@ mod lock;
 mod map;
 mod photos;
 mod reader;
-mod record;
 mod similarity;
 mod snapshot;
 mod state;
@@ -23,10 +23,10 @@ mod vectors;
 mod verify;
 mod writer;
 
+pub use changes::Changes;
 pub use codec::Pins;
 pub use folder::destroy;
 pub use reader::{Candidate, IndexReader, PhotoFilter, SearchOptions};
-pub use record::{ContentHash, GpsPosition, Photo, PhotoId, PhotoMetadata};
 pub use status::Status;
 pub use verify::{VerifyReport, verify};
-pub use writer::{Changes, IndexWriter};
+pub use writer::IndexWriter;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::codec::PhotoRecord;
-use super::record::{ContentHash, PhotoId};
+use crate::photo::{ContentHash, PhotoId};
 
 #[derive(Debug, Default)]
 pub(crate) struct PhotoTable {

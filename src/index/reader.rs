@@ -10,11 +10,11 @@ use rayon::prelude::*;
 use super::codec::Pins;
 use super::folder;
 use super::graph::Effort;
-use super::record::{Photo, PhotoId};
 use super::similarity::{Scored, dot};
 use super::snapshot::Snapshot;
 use crate::embedding::Embedding;
 use crate::error::{Error, Result};
+use crate::photo::{Photo, PhotoId};
 
 /// Rows kept during a graph search (`ef`) where the caller does not say. Finds all of the 10 best and 99 %
 /// of the 100 best among 100,000 clustered vectors (`benches/hnsw_recall.rs`).

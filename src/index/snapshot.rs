@@ -33,9 +33,9 @@ use super::codec::{
 };
 use super::graph::FlatGraph;
 use super::map::{Map, Plain, bytes_of, numbers};
-use super::record::PhotoId;
 use super::similarity::Matrix;
 use crate::error::{Error, Result};
+use crate::photo::PhotoId;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"BTINDEX\n");
 const ALIGNMENT: usize = 64;

@@ -2,16 +2,16 @@
 
 use std::collections::HashSet;
 
+use super::changes::Changes;
 use super::codec::{Info, Meta, PhotoRecord, Pins, VectorId};
 use super::graph::FlatGraph;
 use super::map::bytes_of;
 use super::photos::PhotoTable;
-use super::record::{Photo, PhotoId};
 use super::store::{Store, StoredGraph, Writes};
 use super::vectors::{VectorHash, VectorTable};
-use super::writer::Changes;
 use crate::embedding::Embedding;
 use crate::error::{Error, Result};
+use crate::photo::{Photo, PhotoId};
 
 /// The store's content in memory, but for the vectors themselves.
 pub(crate) struct State {

@@ -30,8 +30,8 @@ use super::codec::{
 };
 use super::folder::store_path;
 use super::map::bytes_of;
-use super::record::PhotoId;
 use crate::error::{Error, Result};
+use crate::photo::PhotoId;
 
 const META: &[u8] = b"meta";
 const PHOTO: u8 = b'p';

@@ -10,12 +10,12 @@ use super::graph::FlatGraph;
 use super::lock::BuildLock;
 use super::map::bytes_of;
 use super::reader::{IndexReader, SearchOptions};
-use super::record::PhotoId;
 use super::similarity::dot;
 use super::state::check_graph;
 use super::store::{Store, StoredGraph};
 use super::vectors::{VectorHash, VectorTable};
 use crate::error::{Error, Result};
+use crate::photo::PhotoId;
 
 /// A stored vector's norm, within rounding.
 const UNIT_NORM: RangeInclusive<f32> = 0.9999..=1.0001;

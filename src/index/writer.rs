@@ -3,55 +3,22 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use super::changes::Changes;
 use super::codec::{Pins, VectorId};
 use super::folder;
 use super::hnsw;
 use super::lock::BuildLock;
-use super::record::{ContentHash, Photo, PhotoId};
 use super::snapshot::{Contents, Snapshot};
 use super::state::State;
 use super::store::{Store, StoredGraph, Writes};
-use crate::embedding::Embedding;
 use crate::error::Result;
+use crate::photo::{ContentHash, Photo, PhotoId};
 
 /// Up to so many vectors are scanned instead of searched by graph: all of a small index, and in a larger
 /// one those that came after the graph was built.
 const MAX_WITHOUT_GRAPH: usize = 4096;
 /// In a large index, one part in this many may be newer than the graph, or deleted, before it is rebuilt.
 const STALE_PART: usize = 10;
-
-/// What a commit changes. Photos that take the place of others may be given in the same commit.
-#[derive(Debug, Default)]
-pub struct Changes {
-    /// Photos that went through the model.
-    pub insert: Vec<(Photo, Embedding)>,
-    /// Photos with the same content as one that is in the index.
-    pub copy: Vec<(Photo, PhotoId)>,
-    /// Photos whose content is what it was, in another place or with another date.
-    pub update: Vec<(PhotoId, Photo)>,
-    /// Photos that are gone.
-    pub remove: Vec<PhotoId>,
-    /// The photo folders, where they changed.
-    pub roots: Option<Vec<PathBuf>>,
-}
-
-impl Changes {
-    /// Whether there is nothing to commit.
-    pub fn is_empty(&self) -> bool {
-        let Self {
-            insert,
-            copy,
-            update,
-            remove,
-            roots,
-        } = self;
-        insert.is_empty()
-            && copy.is_empty()
-            && update.is_empty()
-            && remove.is_empty()
-            && roots.is_none()
-    }
-}
 
 /// An index open for changes, behind its lock.
 ///

@@ -20,7 +20,7 @@ use super::container::Container;
 use super::exif::ExifFields;
 use super::heif;
 use crate::error::{Error, Result};
-use crate::index::PhotoMetadata;
+use crate::photo::PhotoMetadata;
 
 /// Larger files are not read.
 const MAX_FILE_BYTES: u64 = 512 << 20;

@@ -11,7 +11,7 @@ use image::codecs::webp::WebPDecoder;
 use image::metadata::Orientation;
 use jiff::civil::DateTime;
 
-use crate::index::GpsPosition;
+use crate::photo::GpsPosition;
 
 /// The fields that this library uses.
 #[derive(Debug, Clone, PartialEq)]

@@ -19,7 +19,7 @@ pub use self::decode::{DecodedPhoto, Encoded, is_photo};
 pub use self::image::{ImageProcessor, Pixels};
 pub use self::text::{TextProcessor, TokenIds};
 use crate::error::Result;
-use crate::index::PhotoMetadata;
+use crate::photo::PhotoMetadata;
 
 /// Both halves of a checkpoint's processor.
 #[derive(Debug, Clone)]

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use super::{Rng, build, ids, open, photo, problems};
 use crate::embedding::Embedding;
 use crate::error::{Error, Result};
+use crate::index::Changes;
 use crate::index::folder::published_generation;
 use crate::index::reader::{IndexReader, SearchOptions};
-use crate::index::record::{Photo, PhotoId};
 use crate::index::status::Status;
-use crate::index::writer::Changes;
+use crate::photo::{Photo, PhotoId};
 
 #[test]
 fn contradictory_changes_are_refused_and_change_nothing() {

@@ -9,9 +9,9 @@ use crate::error::{Error, Result};
 use crate::index::codec::FORMAT;
 use crate::index::folder::{published_generation, snapshot_path, store_path};
 use crate::index::reader::{IndexReader, SearchOptions};
-use crate::index::record::Photo;
 use crate::index::store::{Store, StoredGraph};
 use crate::index::writer::IndexWriter;
+use crate::photo::Photo;
 
 /// Opens and uses an index; whatever is wrong with it must come out as an error.
 fn use_reader(dir: &Path, query: &Embedding) -> Result<Vec<Photo>> {

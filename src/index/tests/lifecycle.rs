@@ -11,10 +11,10 @@ use crate::index::codec::Pins;
 use crate::index::folder::destroy;
 use crate::index::lock::builder;
 use crate::index::reader::{IndexReader, SearchOptions};
-use crate::index::record::Photo;
 use crate::index::status::Status;
 use crate::index::verify::verify;
-use crate::index::writer::{Changes, IndexWriter};
+use crate::index::{Changes, IndexWriter};
+use crate::photo::Photo;
 
 #[test]
 fn what_is_committed_and_published_is_found() {

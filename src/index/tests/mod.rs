@@ -10,10 +10,10 @@ use std::sync::atomic::AtomicBool;
 
 use super::codec::Pins;
 use super::reader::Candidate;
-use super::record::{ContentHash, Photo, PhotoId, PhotoMetadata};
 use super::verify::verify;
-use super::writer::{Changes, IndexWriter};
+use super::{Changes, IndexWriter};
 use crate::embedding::Embedding;
+use crate::photo::{ContentHash, Photo, PhotoId, PhotoMetadata};
 
 const DIM: usize = 16;
 

@@ -7,9 +7,9 @@ use super::{Rng, build, ids, open, photo, problems, rebuild_graph};
 use crate::embedding::Embedding;
 use crate::error::Error;
 use crate::index::reader::{IndexReader, SearchOptions};
-use crate::index::record::{Photo, PhotoId};
 use crate::index::status::Status;
-use crate::index::writer::{Changes, IndexWriter};
+use crate::index::{Changes, IndexWriter};
+use crate::photo::{Photo, PhotoId};
 
 /// An index with a graph over 5,000 vectors, of which some are copies and some are then deleted, and a
 /// tail of 500 newer ones.

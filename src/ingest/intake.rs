@@ -11,7 +11,8 @@ use super::scan::PhotoFile;
 use super::{BuildEvent, BuildOptions, BuildReport};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::index::{Changes, ContentHash, IndexWriter, Photo, PhotoId};
+use crate::index::{Changes, IndexWriter};
+use crate::photo::{ContentHash, Photo, PhotoId};
 use crate::processor::Pixels;
 
 /// A batch that takes longer than this is made smaller, so that commits stay frequent on slow machines.

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::scan::PhotoFile;
 use crate::error::{Error, Result};
-use crate::index::{ContentHash, Photo, PhotoMetadata};
+use crate::photo::{ContentHash, Photo, PhotoMetadata};
 use crate::processor::{Encoded, Pixels, Processor};
 
 /// One file after reading.

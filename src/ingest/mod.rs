@@ -22,7 +22,8 @@ use self::read::{MemoryBudget, Reader};
 use self::scan::{PhotoFile, canonical_roots, scan};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::index::{IndexWriter, PhotoId};
+use crate::index::IndexWriter;
+use crate::photo::PhotoId;
 
 /// What decoding may hold in memory at once, all threads together, bytes.
 const DECODE_MEMORY: u64 = 768 << 20;
