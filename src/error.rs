@@ -53,6 +53,9 @@ pub enum Error {
     /// A computation failed in candle.
     #[error("computation failed: {0}")]
     Compute(#[from] candle_core::Error),
+    /// A query without words.
+    #[error("the query is empty")]
+    EmptyQuery,
     /// An input that the model cannot take.
     #[error("{reason}")]
     Input {
@@ -156,6 +159,7 @@ impl Error {
                 "the checkpoint BridgeTower/bridgetower-large-itm-mlm-gaudi has the ITM and MLM heads (--rerank-model for searches, --model elsewhere)"
             }
             Self::Device { .. } => "--device cpu works everywhere",
+            Self::EmptyQuery => "describe what the photo shows: bt-query \"a cat by a window\"",
             Self::NoIndex { .. } => {
                 "build one first: bt-index build ./photos (--index or BT_INDEX choose another place)"
             }

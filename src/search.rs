@@ -43,10 +43,7 @@ impl Term {
         };
         let rest = rest.trim();
         if rest.is_empty() {
-            return Err(Error::Input {
-                reason: "the query is empty: describe what the photo shows, such as \"a cat by a window\""
-                    .into(),
-            });
+            return Err(Error::EmptyQuery);
         }
         if !(weight.is_finite() && weight > 0.0) {
             return Err(Error::Input {

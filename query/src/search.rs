@@ -79,7 +79,7 @@ pub fn search(program: &Program) -> anyhow::Result<u8> {
 fn terms(args: &SearchArgs) -> anyhow::Result<Vec<Term>> {
     let [query] = args.query.as_slice() else {
         if args.query.is_empty() {
-            bail!("no query was given: bt-query \"a cat by a window\"");
+            return Err(Error::EmptyQuery.into());
         }
         bail!("quote the query: bt-query \"{}\"", args.query.join(" "));
     };

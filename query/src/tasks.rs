@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, ensure};
-use bridgetower::{Embedding, Engine, Pixels, TokenIds};
+use bridgetower::{Embedding, Engine, Error, Pixels, TokenIds};
 use bt_cli::{DEFAULT_MODEL, DONE};
 use serde_json::json;
 
@@ -140,7 +140,9 @@ fn load(program: &Program) -> anyhow::Result<Engine> {
 }
 
 fn read_text(program: &Program, engine: &Engine, text: &str) -> anyhow::Result<TokenIds> {
-    ensure!(!text.trim().is_empty(), "the text is empty");
+    if text.trim().is_empty() {
+        return Err(Error::EmptyQuery.into());
+    }
     let tokens = engine.processor().text().encode(text)?;
     if tokens.truncated {
         let kept = tokens.ids.len();

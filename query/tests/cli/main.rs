@@ -269,7 +269,8 @@ fn photos_that_went_away_are_left_out_and_said_so() {
 #[test]
 fn bad_queries_are_refused() {
     let world = World::new();
-    refused(&mut world.bt_query([""]), "empty");
+    let stderr = refused(&mut world.bt_query([""]), "the query is empty");
+    assert!(stderr.contains("hint: describe"), "{stderr}");
     refused(&mut world.bt_query(["   "]), "empty");
     refused(&mut world.bt_query(["a", "cat"]), "quote the query");
     refused(&mut world.bt_query(["-1:cat"]), "unexpected argument");
