@@ -9,7 +9,7 @@ use crate::device::{DeviceChoice, Precision};
 use crate::embedding::Embedding;
 use crate::error::{Error, Result};
 use crate::index::Pins;
-use crate::model::{BridgeTower, Bridged, DownloadProgress, Fused, locate};
+use crate::model::{BridgeTower, Bridged, DownloadProgress, ImageStates, TextStates, locate};
 use crate::processor::{Pixels, Processor, TokenIds};
 
 /// How to load a model; the default is right on every machine.
@@ -52,6 +52,15 @@ impl ItmLogits {
         let odds = if of_match { odds } else { -odds };
         -(-odds.abs()).exp().ln_1p() + odds.min(0.0)
     }
+}
+
+/// How well a text and a photo belong together.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PairScore {
+    /// What the matching head says.
+    pub logits: ItmLogits,
+    /// Cosine of the two ITC embeddings, where the checkpoint has those heads.
+    pub similarity: Option<f32>,
 }
 
 /// A text with its masked words filled in.
@@ -147,29 +156,23 @@ impl Engine {
 
     /// ITC embeddings of texts, in one batch.
     pub fn embed_texts(&self, texts: &[TokenIds]) -> Result<Vec<Embedding>> {
-        let ids: Vec<Vec<u32>> = texts.iter().map(|text| text.ids.clone()).collect();
-        let states = self.model.text_states(&self.model.text_batch(&ids)?)?;
-        embeddings(&self.model.text_embeds(&states)?)
+        embeddings(&self.model.text_embeds(&self.text_states(texts)?)?)
     }
 
     /// ITC embeddings of photos, in one batch.
     pub fn embed_photos(&self, photos: &[Pixels]) -> Result<Vec<Embedding>> {
-        let states = self.model.image_states(&self.pixel_values(photos)?)?;
-        embeddings(&self.model.image_embeds(&states)?)
+        embeddings(&self.model.image_embeds(&self.image_states(photos)?)?)
     }
 
     /// The text side of a match, computed once for any number of photos.
     pub(crate) fn bridge_text(&self, text: &TokenIds) -> Result<Bridged> {
-        let states = self
-            .model
-            .text_states(&self.model.text_batch(std::slice::from_ref(&text.ids))?)?;
-        self.model.bridge_text(&states)
+        self.model
+            .bridge_text(&self.text_states(std::slice::from_ref(text))?)
     }
 
     /// The image side of a match, computed once for any number of texts.
     pub(crate) fn bridge_photos(&self, photos: &[Pixels]) -> Result<Bridged> {
-        let states = self.model.image_states(&self.pixel_values(photos)?)?;
-        self.model.bridge_image(&states)
+        self.model.bridge_image(&self.image_states(photos)?)
     }
 
     /// ITM logits of one text with each photo of a batch.
@@ -190,9 +193,26 @@ impl Engine {
         self.match_bridged(&self.bridge_text(text)?, &self.bridge_photos(photos)?)
     }
 
+    /// How well one text and one photo belong together, by every head that the checkpoint has for it.
+    pub fn score_pair(&self, text: &TokenIds, photo: &Pixels) -> Result<PairScore> {
+        let text = self.text_states(std::slice::from_ref(text))?;
+        let photo = self.image_states(std::slice::from_ref(photo))?;
+        let bridged_text = self.model.bridge_text(&text)?;
+        let logits = self.match_bridged(&bridged_text, &self.model.bridge_image(&photo)?)?[0];
+        let similarity = if self.model.has_itc() {
+            let text = embeddings(&self.model.text_embeds(&text)?)?;
+            let photo = embeddings(&self.model.image_embeds(&photo)?)?;
+            Some(text[0].cosine(&photo[0]))
+        } else {
+            None
+        };
+        Ok(PairScore { logits, similarity })
+    }
+
     /// Fills the `<mask>`s of `text` from what `photo` shows; `top` candidates for each.
     pub fn fill(&self, text: &TokenIds, photo: &Pixels, top: usize) -> Result<Filled> {
-        let fused = self.fuse(std::slice::from_ref(text), std::slice::from_ref(photo))?;
+        let bridged_photo = self.bridge_photos(std::slice::from_ref(photo))?;
+        let fused = self.model.fuse(&self.bridge_text(text)?, &bridged_photo)?;
         let logits = self.model.mlm_logits(&fused)?.get(0)?; // [L, V]
         let token_ids: Vec<u32> = logits.argmax(D::Minus1)?.to_vec1()?;
         let words = self.processor.text();
@@ -230,9 +250,8 @@ impl Engine {
                 ),
             });
         }
-        let ids: Vec<Vec<u32>> = texts.iter().map(|text| text.ids.clone()).collect();
-        let text_states = self.model.text_states(&self.model.text_batch(&ids)?)?;
-        let image_states = self.model.image_states(&self.pixel_values(photos)?)?;
+        let text_states = self.text_states(texts)?;
+        let image_states = self.image_states(photos)?;
         let fused = self.model.fuse(
             &self.model.bridge_text(&text_states)?,
             &self.model.bridge_image(&image_states)?,
@@ -248,13 +267,13 @@ impl Engine {
         })
     }
 
-    fn fuse(&self, texts: &[TokenIds], photos: &[Pixels]) -> Result<Fused> {
+    fn text_states(&self, texts: &[TokenIds]) -> Result<TextStates> {
         let ids: Vec<Vec<u32>> = texts.iter().map(|text| text.ids.clone()).collect();
-        let states = self.model.text_states(&self.model.text_batch(&ids)?)?;
-        self.model.fuse(
-            &self.model.bridge_text(&states)?,
-            &self.bridge_photos(photos)?,
-        )
+        self.model.text_states(&self.model.text_batch(&ids)?)
+    }
+
+    fn image_states(&self, photos: &[Pixels]) -> Result<ImageStates> {
+        self.model.image_states(&self.pixel_values(photos)?)
     }
 
     /// Normalised pixels, `[B, 3, S, S]`, f32.

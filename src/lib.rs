@@ -55,7 +55,7 @@ mod search;
 
 pub use device::{DeviceChoice, Precision};
 pub use embedding::Embedding;
-pub use engine::{Contrast, Engine, EngineOptions, Filled, FilledMask, ItmLogits};
+pub use engine::{Contrast, Engine, EngineOptions, Filled, FilledMask, ItmLogits, PairScore};
 pub use error::{Error, Result};
 pub use index::{
     Candidate, Changes, IndexReader, IndexWriter, PhotoFilter, Pins, SearchOptions, Status,

@@ -114,6 +114,9 @@ fn report(program: &Program, found: &Found, options: &QueryOptions) {
     for warning in &found.warnings {
         program.output.warn(warning);
     }
+    if found.hits.is_empty() {
+        program.output.warn("nothing found");
+    }
     if options.min_score.is_some() && found.reranked == 0 {
         program
             .output

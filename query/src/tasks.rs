@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, ensure};
-use bridgetower::{Embedding, Engine, Error, Pixels, TokenIds};
+use bridgetower::{Embedding, Engine, Error, PairScore, Pixels, TokenIds};
 use bt_cli::{DEFAULT_MODEL, DONE};
 use serde_json::json;
 
@@ -47,14 +47,9 @@ pub fn embed(program: &Program, inputs: &Inputs) -> anyhow::Result<u8> {
 
 pub fn match_pair(program: &Program, pair: &Pair) -> anyhow::Result<u8> {
     let engine = load(program)?;
-    let text = [read_text(program, &engine, &pair.text)?];
-    let photo = [read_photo(&engine, &pair.image)?];
-    let logits = engine.match_photos(&text[0], &photo)?[0];
-    let similarity = if engine.model().has_itc() {
-        Some(engine.embed_texts(&text)?[0].cosine(&engine.embed_photos(&photo)?[0]))
-    } else {
-        None
-    };
+    let text = read_text(program, &engine, &pair.text)?;
+    let photo = read_photo(&engine, &pair.image)?;
+    let PairScore { logits, similarity } = engine.score_pair(&text, &photo)?;
     if pair.json {
         println!(
             "{}",
