@@ -55,13 +55,17 @@ impl ModelArgs {
             precision: self.precision,
             offline: self.offline,
         };
-        let bar = output.bar("{msg} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
+        let mut bar = None;
         let engine = Engine::load(name, &options, &mut |file, done, total| {
+            let template = "{msg} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+            let bar: &mut ProgressBar = bar.get_or_insert_with(|| output.bar(template));
             bar.set_message(file.to_owned());
             bar.set_length(total);
             bar.set_position(done);
         });
-        bar.finish_and_clear();
+        if let Some(bar) = bar {
+            bar.finish_and_clear();
+        }
         engine
     }
 }
