@@ -10,7 +10,14 @@ cargo build --release --locked
 cargo run --release --locked --quiet --example generate_pictures -- demo/pictures 60
 
 export BT_INDEX=demo/index BT_MODEL=tests/fixtures/checkpoints/tiny-random
-run() { printf '\n$ %s\n' "${*@Q}"; "target/release/$@"; }
+run() {
+  printf '\n$'
+  for word in "$@"; do
+    case $word in *' '*) printf ' "%s"' "$word" ;; *) printf ' %s' "$word" ;; esac
+  done
+  echo
+  "target/release/$@"
+}
 echo
 echo "The model below has RANDOM weights: the order of the hits means nothing."
 run bt-index build demo/pictures
