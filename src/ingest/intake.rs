@@ -245,9 +245,10 @@ impl<'a> Intake<'a> {
         roots: Vec<PathBuf>,
         cancel: &AtomicBool,
     ) -> Result<BuildReport> {
-        while !self.changes.is_empty() {
-            self.commit()?;
+        // A commit may bring back twins, and they may need the model after all.
+        while !(self.batch.is_empty() && self.changes.is_empty()) {
             self.embed()?;
+            self.commit()?;
         }
         let ended = self.end(roots, cancel);
         self.publish()?;
