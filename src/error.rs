@@ -169,7 +169,9 @@ impl Error {
             Self::IndexFormat { .. } => {
                 "update this program, or use --index for a second index, or bt-index build --rebuild"
             }
-            Self::Corrupt { .. } => "bt-index build --rebuild makes it anew from the photos",
+            Self::Corrupt { .. } => {
+                "bt-index build mends a damaged snapshot from the store; if the store is damaged too, bt-index build --rebuild embeds everything again"
+            }
             Self::Busy { .. } => "wait until it ends, or stop that process; queries work meanwhile",
             Self::NoFolder { .. } => {
                 "check the spelling, and that the drive is mounted; nothing was changed"

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bridgetower::{Changes, IndexReader, IndexWriter, Status};
+use bridgetower::{Changes, Error, IndexReader, IndexWriter, Status};
 use bt_cli::{DONE, FAILED, NOTHING_FOUND};
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::json;
@@ -106,7 +106,11 @@ pub fn verify(program: &Program, as_json: bool) -> anyhow::Result<u8> {
     if report.problems.is_empty() {
         return Ok(DONE);
     }
-    eprintln!("hint: bt-index build --rebuild makes the index anew from the photos");
+    let damaged = Error::Corrupt {
+        path: dir,
+        reason: report.problems.join("; "),
+    };
+    eprintln!("hint: {}", damaged.hint());
     Ok(FAILED)
 }
 

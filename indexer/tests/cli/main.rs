@@ -376,6 +376,33 @@ fn queries_work_while_a_build_runs_and_a_second_builder_is_refused() {
     assert_eq!(world.status()["builder"], Value::Null);
 }
 
+/// Queries of a damaged snapshot are refused, and the next build publishes it anew without the model.
+#[test]
+fn a_damaged_snapshot_is_mended_from_the_store() {
+    let world = World::new();
+    world.build();
+    let is_snapshot = |path: &PathBuf| path.extension().is_some_and(|e| e == "bt");
+    let snapshot = files_below(&world.index())
+        .into_iter()
+        .find(is_snapshot)
+        .expect("one");
+    let mut bytes = std::fs::read(&snapshot).expect("reads");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x40;
+    std::fs::write(&snapshot, bytes).expect("writes");
+    refused(
+        &mut world.bt_index(["status"]),
+        "damaged",
+        "bt-index build mends",
+    );
+    let report = world.build();
+    assert_eq!(
+        (&report["embedded"], &report["unchanged"]),
+        (&0.into(), &5.into())
+    );
+    world.bt_index(["verify"]).assert().success();
+}
+
 #[test]
 fn completions_and_manual_pages_are_written() {
     let world = World::new();
