@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use super::read::{MemoryBudget, Reading, photo, read_one};
+use super::read::{MemoryBudget, Reading, read_one};
 use super::scan::PhotoFile;
 use super::{BuildEvent, BuildOptions, BuildReport};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::index::{Changes, IndexWriter};
-use crate::photo::{ContentHash, Photo, PhotoId};
+use crate::photo::{ContentHash, Photo, PhotoId, PhotoMetadata};
 use crate::processor::Pixels;
 
 /// A batch that takes longer than this is made smaller, so that commits stay frequent on slow machines.
@@ -111,12 +111,12 @@ impl<'a> Intake<'a> {
                 }
             }
             Reading::New(new) => {
-                let (file, photo, pixels) = *new;
-                if self.pending.contains(&photo.content_hash) {
-                    self.twins.push((file, photo.content_hash));
-                } else if !self.recognise(&file, photo.content_hash) {
-                    self.pending.insert(photo.content_hash);
-                    self.batch.push((photo, pixels));
+                if self.pending.contains(&new.content_hash) {
+                    self.twins.push((new.file, new.content_hash));
+                } else if !self.recognise(&new.file, new.content_hash) {
+                    self.pending.insert(new.content_hash);
+                    let photo = photo(&new.file, new.content_hash, new.metadata);
+                    self.batch.push((photo, new.pixels));
                 }
             }
         }
@@ -285,5 +285,15 @@ impl<'a> Intake<'a> {
     fn progress(&mut self) {
         self.done += 1;
         (self.on_event)(BuildEvent::Progress { done: self.done });
+    }
+}
+
+fn photo(file: &PhotoFile, content_hash: ContentHash, metadata: PhotoMetadata) -> Photo {
+    Photo {
+        path: file.path.clone(),
+        size: file.size,
+        mtime_ns: file.mtime_ns,
+        content_hash,
+        metadata,
     }
 }

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::scan::PhotoFile;
 use crate::error::{Error, Result};
-use crate::photo::{ContentHash, Photo, PhotoMetadata};
+use crate::photo::{ContentHash, PhotoMetadata};
 use crate::processor::{Encoded, Pixels, Processor};
 
 /// One file after reading.
@@ -17,9 +17,17 @@ pub(super) enum Reading {
     /// Its content is in the index already.
     Known(PhotoFile, ContentHash),
     /// A new picture.
-    New(Box<(PhotoFile, Photo, Pixels)>),
+    New(Box<NewPhoto>),
     /// Not a picture that can be read.
     Unreadable(PhotoFile, Error),
+}
+
+/// A picture that the index does not hold yet.
+pub(super) struct NewPhoto {
+    pub(super) file: PhotoFile,
+    pub(super) content_hash: ContentHash,
+    pub(super) metadata: PhotoMetadata,
+    pub(super) pixels: Pixels,
 }
 
 /// The front of the pipeline, on threads of its own.
@@ -71,18 +79,12 @@ pub(super) fn read_one(
     }
     let (pixels, metadata) =
         memory.with(encoded.decoded_bytes()?, || processor.preprocess(&encoded))?;
-    let photo = photo(file, content_hash, metadata);
-    Ok(Reading::New(Box::new((file.clone(), photo, pixels))))
-}
-
-pub(super) fn photo(file: &PhotoFile, content_hash: ContentHash, metadata: PhotoMetadata) -> Photo {
-    Photo {
-        path: file.path.clone(),
-        size: file.size,
-        mtime_ns: file.mtime_ns,
+    Ok(Reading::New(Box::new(NewPhoto {
+        file: file.clone(),
         content_hash,
         metadata,
-    }
+        pixels,
+    })))
 }
 
 /// Bytes that all threads together may hold; a thread that wants more waits.
