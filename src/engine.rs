@@ -156,7 +156,12 @@ impl Engine {
 
     /// ITC embeddings of texts, in one batch.
     pub fn embed_texts(&self, texts: &[TokenIds]) -> Result<Vec<Embedding>> {
-        embeddings(&self.model.text_embeds(&self.text_states(texts)?)?)
+        self.embed_text_states(&self.text_states(texts)?)
+    }
+
+    /// ITC embeddings of the texts that went through the text tower.
+    pub(crate) fn embed_text_states(&self, states: &TextStates) -> Result<Vec<Embedding>> {
+        embeddings(&self.model.text_embeds(states)?)
     }
 
     /// ITC embeddings of photos, in one batch.
@@ -200,7 +205,7 @@ impl Engine {
         let bridged_text = self.model.bridge_text(&text)?;
         let logits = self.match_bridged(&bridged_text, &self.model.bridge_image(&photo)?)?[0];
         let similarity = if self.model.has_itc() {
-            let text = embeddings(&self.model.text_embeds(&text)?)?;
+            let text = self.embed_text_states(&text)?;
             let photo = embeddings(&self.model.image_embeds(&photo)?)?;
             Some(text[0].cosine(&photo[0]))
         } else {
@@ -267,7 +272,8 @@ impl Engine {
         })
     }
 
-    fn text_states(&self, texts: &[TokenIds]) -> Result<TextStates> {
+    /// The text tower, whose states serve both embeddings and matches.
+    pub(crate) fn text_states(&self, texts: &[TokenIds]) -> Result<TextStates> {
         let ids: Vec<Vec<u32>> = texts.iter().map(|text| text.ids.clone()).collect();
         self.model.text_states(&self.model.text_batch(&ids)?)
     }

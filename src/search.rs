@@ -9,9 +9,9 @@ use crate::embedding::Embedding;
 use crate::engine::{Engine, ItmLogits};
 use crate::error::{Error, Result};
 use crate::index::{Candidate, IndexReader, SearchOptions};
-use crate::model::Bridged;
+use crate::model::{Bridged, TextStates};
 use crate::photo::Photo;
-use crate::processor::{Pixels, TokenIds};
+use crate::processor::Pixels;
 
 /// One part of a query.
 #[derive(Debug, Clone, PartialEq)]
@@ -152,7 +152,7 @@ impl Searcher<'_> {
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Found> {
         let mut found = Found::default();
-        let query = self.embed(terms, &mut found.warnings)?;
+        let (query, asked) = self.embed(terms, &mut found.warnings)?;
         let k = options.candidates.max(options.top);
         let search = SearchOptions {
             filter: options.filter,
@@ -160,12 +160,8 @@ impl Searcher<'_> {
         };
         let mut candidates = self.index.search(&query, k, &search)?;
         let rest = candidates.split_off(options.rerank.min(candidates.len()));
-        // Image terms ask nothing that the cross-modal layers can answer.
-        let asks = terms
-            .iter()
-            .any(|term| matches!(term.content, TermContent::Text(_)));
-        if asks && !candidates.is_empty() {
-            let questions = self.questions(terms)?;
+        if !asked.is_empty() && !candidates.is_empty() {
+            let questions = self.questions(&asked)?;
             self.rerank(&questions, &candidates, &mut found, progress)?;
         } else {
             found.hits.extend(candidates.into_iter().map(by_similarity));
@@ -180,8 +176,14 @@ impl Searcher<'_> {
         Ok(found)
     }
 
-    /// The weighted sum of the terms' embeddings, scaled to norm 1.
-    fn embed(&self, terms: &[Term], warnings: &mut Vec<String>) -> Result<Embedding> {
+    /// The weighted sum of the terms' embeddings, scaled to norm 1, and the text terms among them: image
+    /// terms ask nothing that the cross-modal layers can answer.
+    fn embed<'t>(
+        &self,
+        terms: &'t [Term],
+        warnings: &mut Vec<String>,
+    ) -> Result<(Embedding, Vec<Asked<'t>>)> {
+        let mut asked = Vec::new();
         let mut sum = vec![0f32; self.embedder.model().embed_dim()?];
         for term in terms {
             let embedding = match &term.content {
@@ -193,7 +195,14 @@ impl Searcher<'_> {
                             tokens.ids.len()
                         ));
                     }
-                    self.embedder.embed_texts(&[tokens])?
+                    let states = self.embedder.text_states(&[tokens])?;
+                    let embedding = self.embedder.embed_text_states(&states)?;
+                    asked.push(Asked {
+                        weight: term.weight,
+                        text,
+                        states,
+                    });
+                    embedding
                 }
                 TermContent::Image(path) => {
                     let pixels = self.embedder.processor().read_photo(path)?.0;
@@ -204,22 +213,25 @@ impl Searcher<'_> {
                 *total += term.weight * value;
             }
         }
-        Embedding::new(sum)
+        Ok((Embedding::new(sum)?, asked))
     }
 
-    /// The text terms, ready for the cross-modal layers.
-    fn questions(&self, terms: &[Term]) -> Result<Vec<Question>> {
-        let mut questions = Vec::new();
-        for term in terms {
-            if let TermContent::Text(text) = &term.content {
-                let tokens: TokenIds = self.reranker.processor().text().encode(text)?;
-                questions.push(Question {
-                    weight: term.weight,
-                    text: self.reranker.bridge_text(&tokens)?,
-                });
-            }
-        }
-        Ok(questions)
+    /// The text terms, ready for the cross-modal layers. One model's text tower runs once per text.
+    fn questions(&self, asked: &[Asked]) -> Result<Vec<Question>> {
+        let is_one_model = std::ptr::eq(self.embedder, self.reranker);
+        let question = |asked: &Asked| {
+            let text = if is_one_model {
+                self.reranker.model().bridge_text(&asked.states)?
+            } else {
+                let tokens = self.reranker.processor().text().encode(asked.text)?;
+                self.reranker.bridge_text(&tokens)?
+            };
+            Ok(Question {
+                weight: asked.weight,
+                text,
+            })
+        };
+        asked.iter().map(question).collect()
     }
 
     fn rerank(
@@ -284,6 +296,13 @@ impl Searcher<'_> {
         }
         Ok(scores)
     }
+}
+
+/// A text term as the embedder's text tower left it.
+struct Asked<'t> {
+    weight: f32,
+    text: &'t str,
+    states: TextStates,
 }
 
 /// A text term on the reranker's side.
