@@ -1,0 +1,354 @@
+#!/usr/bin/env python3
+"""Trains the demo model: first both towers on contrast, then everything on contrast (ITC), matching (ITM)
+with hard negatives, and masked words (MLM).
+
+    training/train.py --pool POOL --run RUN
+
+Stopped at any moment, the same command goes on from the last saved state. Every step draws its batch from its
+own number, so that an interrupted run sees what an uninterrupted one sees.
+"""
+
+import argparse
+import json
+import math
+import os
+import pickle
+import random
+import time
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from model import MAX_TOKENS, Demo
+from tokenizer import learn
+from world import captions
+from world.captions import absent_query, describe, may_hold, near_miss, write
+from world.scene import Scene, unseen_composition
+from world.things import ABSENT_TEST, ABSENT_TRAIN, KINDS, THINGS
+
+MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(1, 3, 1, 1)
+STD = torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(1, 3, 1, 1)
+NOUN_MASKED, OTHER_MASKED = 0.4, 0.1
+
+
+def main():
+    args = parse_args()
+    torch.set_num_threads(args.threads or os.cpu_count())
+    torch.manual_seed(args.seed)
+    args.run.mkdir(parents=True, exist_ok=True)
+    pool = Pool(args.pool)
+    language = Language(args.run / "tokenizer.json", pool)
+    model = Demo(language.tokenizer.get_vocab_size(), len(KINDS))
+    optimiser = Optimiser(model)
+    state_file = args.run / "state.pt"
+    step = 0
+    if state_file.exists():
+        state = torch.load(state_file, weights_only=True)
+        optimiser.load_state(state)
+        step = state["step"]
+        print(f"going on after step {step}")
+    print(f"{sum(p.numel() for p in model.checkpoint().values()) / 1e6:.2f} M parameters, {len(pool)} scenes, "
+          f"{language.tokenizer.get_vocab_size()} tokens", flush=True)
+    total = args.tower_steps + args.joint_steps
+    log = Log(args.run / "log.jsonl", every=args.log_every)
+    saved = time.monotonic()
+    while step < total:
+        towers_only = step < args.tower_steps
+        batch = Batch(args.tower_batch if towers_only else args.joint_batch, pool, language,
+                      random.Random(f"{args.seed} {step}"))
+        losses = tower_losses(model, batch) if towers_only else joint_losses(model, batch)
+        losses["loss"].backward()
+        optimiser.step(learning_rate(step, args))
+        step += 1
+        log.add(step, losses, len(batch.scenes))
+        if time.monotonic() - saved > args.save_seconds or step == total:
+            save(state_file, optimiser, step)
+            saved = time.monotonic()
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pool", type=Path, required=True, help="folder that pool.py filled")
+    parser.add_argument("--run", type=Path, required=True, help="folder of the tokenizer, the state and the log")
+    parser.add_argument("--tower-steps", type=int, default=4000)
+    parser.add_argument("--joint-steps", type=int, default=6000)
+    parser.add_argument("--tower-batch", type=int, default=128)
+    parser.add_argument("--joint-batch", type=int, default=64)
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--log-every", type=int, default=50)
+    parser.add_argument("--save-seconds", type=float, default=180)
+    return parser.parse_args()
+
+
+def learning_rate(step: int, args) -> float:
+    """Warm up, hold while the towers train, warm up again as the fusion joins, then down to nothing by a cosine."""
+    if step < args.tower_steps:
+        return args.lr * min(1, (step + 1) / 300)
+    step -= args.tower_steps
+    return args.lr * min(1, (step + 1) / 300) * 0.5 * (1 + math.cos(math.pi * step / args.joint_steps))
+
+
+class Optimiser:
+    """AdamW on f32 copies of the weights, the model itself computing in bf16."""
+
+    def __init__(self, model):
+        self.exact = {name: p.detach().clone() for name, p in model.named_parameters()}
+        model.to(torch.bfloat16)
+        self.computing = dict(model.named_parameters())
+        decayed = [p for p in self.exact.values() if p.ndim >= 2]
+        others = [p for p in self.exact.values() if p.ndim < 2]
+        groups = [{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}]
+        self.adam = torch.optim.AdamW(groups, lr=0, betas=(0.9, 0.98), fused=True)
+
+    @torch.no_grad()
+    def step(self, rate: float):
+        for name, p in self.computing.items():
+            self.exact[name].grad = None if p.grad is None else p.grad.float()
+            p.grad = None
+        torch.nn.utils.clip_grad_norm_(self.exact.values(), 1.0)
+        for group in self.adam.param_groups:
+            group["lr"] = rate
+        self.adam.step()
+        self.exact["logit_scale"].clamp_(max=math.log(60))
+        self.copy()
+
+    @torch.no_grad()
+    def copy(self):
+        for name, p in self.computing.items():
+            p.copy_(self.exact[name])
+
+    def state(self):
+        return {"model": self.exact, "optimiser": self.adam.state_dict()}
+
+    def load_state(self, state):
+        for name, p in self.exact.items():
+            p.data.copy_(state["model"][name])
+        self.adam.load_state_dict(state["optimiser"])
+        self.copy()
+
+
+def save(file: Path, optimiser: Optimiser, step: int):
+    part = file.with_suffix(".part")
+    torch.save({**optimiser.state(), "step": step}, part)
+    part.replace(file)
+
+
+class Pool:
+    """Pairs of sibling scenes with their pixels."""
+
+    def __init__(self, folder: Path):
+        self.pixels, self.labels, self.scenes = [], [], []
+        for file in sorted(folder.glob("???.npy")):
+            self.pixels.append(np.load(file, mmap_mode="r"))
+            self.labels.append(np.load(file.with_name(f"{file.stem}-labels.npy")))
+            self.scenes += pickle.loads(file.with_suffix(".pickle").read_bytes())
+        self.part = len(self.pixels[0])
+        seen = [not unseen_composition(scene) for scene in self.scenes]
+        self.pairs = [n for n in range(0, len(self.scenes), 2) if seen[n] and seen[n + 1]]
+
+    def __len__(self):
+        return 2 * len(self.pairs)
+
+    def take(self, numbers):
+        where = [divmod(n, self.part) for n in numbers]
+        pixels = torch.from_numpy(np.stack([self.pixels[p][i] for p, i in where]))
+        labels = torch.from_numpy(np.stack([self.labels[p][i] for p, i in where]).astype(np.int64))
+        return [self.scenes[n] for n in numbers], ((pixels.float() / 255 - MEAN) / STD).bfloat16(), labels
+
+
+class Language:
+    """The tokenizer, learnt on first use, and which of its tokens name things."""
+
+    def __init__(self, file: Path, pool: Pool):
+        if not file.exists():
+            learn(corpus(pool), 1600).save(str(file))
+        from tokenizers import Tokenizer
+
+        self.tokenizer = Tokenizer.from_file(str(file))
+        self.tokenizer.enable_truncation(MAX_TOKENS)
+        self.mask_id = self.tokenizer.token_to_id("<mask>")
+        words = {w for t in THINGS.values() for name in (t.noun, t.plural, *t.synonyms) for w in name.split()}
+        self.nouns = {i for w in words for i in [self.tokenizer.token_to_id("Ġ" + w)] if i is not None}
+
+    def encode(self, texts: list[str]) -> list[list[int]]:
+        return [e.ids for e in self.tokenizer.encode_batch(texts)]
+
+    def mask(self, ids: list[int], rng: random.Random) -> tuple[list[int], list[int]]:
+        """Masked ids and targets, -100 where nothing is asked."""
+        inner = range(1, len(ids) - 1)
+        chosen = [i for i in inner if rng.random() < (NOUN_MASKED if ids[i] in self.nouns else OTHER_MASKED)]
+        if not chosen:
+            chosen = [rng.choice([i for i in inner if ids[i] in self.nouns] or list(inner))]
+        masked, targets = list(ids), [-100] * len(ids)
+        for i in chosen:
+            targets[i] = ids[i]
+            masked[i] = self.mask_id
+        return masked, targets
+
+
+def corpus(pool: Pool):
+    rng = random.Random("corpus")
+    for scene in islice(pool.scenes, 30_000):
+        description = describe(scene, rng, full=True)
+        yield write(description, rng, "train")
+        yield write(description, rng, "test")
+    for _ in range(20):
+        yield from captions.all_words()
+        yield from ABSENT_TRAIN[::2] + ABSENT_TEST[::2]
+
+
+class Batch:
+    """Scenes in pairs of siblings, each with a caption, a near miss and, for half of them, a masked caption."""
+
+    def __init__(self, size: int, pool: Pool, language: Language, rng: random.Random):
+        firsts = rng.sample(pool.pairs, size // 2)
+        self.scenes, self.pixels, self.labels = pool.take([n for first in firsts for n in (first, first + 1)])
+        descriptions, texts, foils = [], [], []
+        for scene in self.scenes:
+            description = describe(scene, rng, full=rng.random() < 0.5)
+            wording = rng.random()
+            descriptions.append(description)
+            texts.append(write(description, random.Random(wording), "train"))
+            miss = near_miss(description, scene, rng)
+            if miss is None or rng.random() < 0.08:
+                foils.append(absent_query(rng.choice(ABSENT_TRAIN), rng))
+            else:
+                foils.append(write(miss, random.Random(wording), "train"))
+        ids = language.encode(texts)
+        self.text = padded(ids)
+        self.foil = padded(language.encode(foils))
+        masked = [language.mask(caption, rng) for caption in ids[::2]]
+        self.masked = padded([m for m, _ in masked])
+        self.targets = padded([t for _, t in masked], fill=-100)[0]
+        self.mismatch = mismatches(descriptions, self.scenes)
+
+
+def padded(rows, fill=1):
+    width = max(map(len, rows))
+    ids = torch.full((len(rows), width), fill)
+    mask = torch.zeros(len(rows), width, dtype=torch.long)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(row)
+        mask[i, : len(row)] = 1
+    return ids, mask
+
+
+def mismatches(descriptions, scenes: list[Scene]) -> torch.Tensor:
+    """bool [texts, pictures]: pairs that certainly do not match."""
+    bit = {kind: 1 << i for i, kind in enumerate(KINDS)}
+    shown = [sum(bit[g.kind] for g in scene.groups) for scene in scenes]
+    rows = []
+    for description in descriptions:
+        named = sum(bit[n.kind] for n in description.nouns)
+        rows.append([named & kinds != named or not may_hold(description, scene)
+                     for kinds, scene in zip(shown, scenes)])
+    return torch.tensor(rows)
+
+
+def tower_losses(model: Demo, batch: Batch) -> dict:
+    bridges, last = model.image_states(batch.pixels)
+    _, text_last = model.text_states(*batch.text)
+    text, image = model.text_embeds(text_last), model.image_embeds(bridges)
+    itc, _ = contrast(model, text, image, batch.mismatch)
+    patch = patch_loss(model, last, batch.labels)
+    return {"loss": itc + patch, "itc": itc, "patch": patch}
+
+
+def joint_losses(model: Demo, batch: Batch) -> dict:
+    size = len(batch.scenes)
+    image, last = model.image_states(batch.pixels)
+    groups = [batch.text, batch.foil, batch.masked]
+    width = max(ids.shape[1] for ids, _ in groups)
+    ids = torch.cat([F.pad(ids, (0, width - ids.shape[1]), value=1) for ids, _ in groups])
+    mask = torch.cat([F.pad(m, (0, width - m.shape[1])) for _, m in groups])
+    text, text_last = model.text_states(ids, mask)
+    text_embeds, image_embeds = model.text_embeds(text_last[:size]), model.image_embeds(image)
+    itc, logits = contrast(model, text_embeds, image_embeds, batch.mismatch)
+
+    with torch.no_grad():
+        hard_images = mined(logits, batch.mismatch)
+        hard_texts = mined(logits.T, batch.mismatch.T)
+        own = torch.arange(size)
+        hard_texts = torch.where(torch.rand(size) < 0.6, own + size, hard_texts)
+        half = len(batch.masked[0])
+        texts = torch.cat([own, own, hard_texts, 2 * size + torch.arange(half)])
+        images = torch.cat([own, hard_images, own, own[::2]])
+    states, pooled = model.fuse([s[texts] for s in text], [s[images] for s in image], mask[texts])
+    scores = model.itm_score(pooled[: 3 * size]).float()
+    matches = (torch.arange(3 * size) < size).long()
+    itm = F.cross_entropy(scores, matches)
+
+    targets = F.pad(batch.targets, (0, width - batch.targets.shape[1]), value=-100)
+    asked = targets != -100
+    words = model.mlm_score(states[3 * size :][asked]).float()
+    mlm = F.cross_entropy(words, targets[asked])
+
+    cross = model.cross_embeds(pooled[:size])
+    scale = model.logit_scale.float().exp()
+    to_cross = sum(F.cross_entropy(masked_logits(scale * e @ cross.T, batch.mismatch), own)
+                   for e in (text_embeds, image_embeds)) / 2
+    patch = patch_loss(model, last, batch.labels)
+    loss = itc + 2 * itm + 0.7 * mlm + 0.3 * to_cross + 0.5 * patch
+    return {
+        "loss": loss, "itc": itc, "itm": itm, "mlm": mlm, "to_cross": to_cross, "patch": patch,
+        "itm_right": (scores.argmax(1) == matches).float().mean(),
+        "mlm_right": (words.argmax(1) == targets[asked]).float().mean(),
+    }
+
+
+def contrast(model, text, image, mismatch):
+    """Symmetric contrastive loss over the batch, other true pairs left out; and the logits [texts, pictures]."""
+    logits = model.logit_scale.float().exp() * text @ image.T
+    own = torch.arange(len(text))
+    kept = masked_logits(logits, mismatch)
+    return (F.cross_entropy(kept, own) + F.cross_entropy(masked_logits(logits.T, mismatch.T), own)) / 2, logits
+
+
+def masked_logits(logits, mismatch):
+    keep = mismatch | torch.eye(len(logits), dtype=torch.bool)
+    return logits.masked_fill(~keep, -1e4)
+
+
+def mined(logits, mismatch):
+    """For each row a sure mismatch: mostly one that the embeddings confuse with it, at times any."""
+    hard = logits.float().masked_fill(~mismatch, -torch.inf).softmax(1)
+    easy = mismatch.float() / mismatch.sum(1, keepdim=True).clamp(min=1)
+    return torch.multinomial(0.8 * hard.nan_to_num() + 0.2 * easy + 1e-9 * mismatch, 1).squeeze(1)
+
+
+def patch_loss(model, last, labels):
+    logits = model.patch_kind(last[:, 1:]).float()
+    weight = torch.ones(len(KINDS) + 1)
+    weight[-1] = 0.2
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), weight)
+
+
+class Log:
+    """Means of what the losses were, one line each so many steps, on the terminal and in a file."""
+
+    def __init__(self, file: Path, every: int):
+        self.file, self.every = file, every
+        self.rows, self.scenes, self.began = [], 0, time.monotonic()
+
+    def add(self, step, losses, scenes):
+        self.rows.append({k: float(v.detach()) for k, v in losses.items()})
+        self.scenes += scenes
+        if step % self.every:
+            return
+        names = self.rows[-1]
+        row = {k: round(float(np.mean([r[k] for r in self.rows if k in r])), 4) for k in names}
+        rate = self.scenes / (time.monotonic() - self.began)
+        row = {"step": step, "scenes_per_s": round(rate, 1), **row}
+        print(json.dumps(row), flush=True)
+        with self.file.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        self.rows, self.scenes, self.began = [], 0, time.monotonic()
+
+
+if __name__ == "__main__":
+    main()
