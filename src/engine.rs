@@ -169,10 +169,9 @@ impl Engine {
         embeddings(&self.model.image_embeds(&self.image_states(photos)?)?)
     }
 
-    /// The text side of a match, computed once for any number of photos.
-    pub(crate) fn bridge_text(&self, text: &TokenIds) -> Result<Bridged> {
-        self.model
-            .bridge_text(&self.text_states(std::slice::from_ref(text))?)
+    /// The text side of matches, computed once for any number of photos.
+    pub(crate) fn bridge_texts(&self, texts: &[TokenIds]) -> Result<Bridged> {
+        self.model.bridge_text(&self.text_states(texts)?)
     }
 
     /// The image side of a match, computed once for any number of texts.
@@ -180,10 +179,14 @@ impl Engine {
         self.model.bridge_image(&self.image_states(photos)?)
     }
 
-    /// ITM logits of one text with each photo of a batch.
-    pub(crate) fn match_bridged(&self, text: &Bridged, photos: &Bridged) -> Result<Vec<ItmLogits>> {
-        let fused = self.model.fuse(text, photos)?;
-        let logits = self.model.itm_logits(&fused)?.to_vec2::<f32>()?;
+    /// ITM logits of one text with each photo of a batch, or of one photo with each text.
+    pub(crate) fn match_bridged(
+        &self,
+        texts: &Bridged,
+        photos: &Bridged,
+    ) -> Result<Vec<ItmLogits>> {
+        let logits = self.model.match_logits(texts, photos)?;
+        let logits = logits.to_vec2::<f32>()?;
         Ok(logits
             .into_iter()
             .map(|row| ItmLogits {
@@ -195,7 +198,14 @@ impl Engine {
 
     /// ITM logits of one text with each of `photos`, in one batch.
     pub fn match_photos(&self, text: &TokenIds, photos: &[Pixels]) -> Result<Vec<ItmLogits>> {
-        self.match_bridged(&self.bridge_text(text)?, &self.bridge_photos(photos)?)
+        let text = self.bridge_texts(std::slice::from_ref(text))?;
+        self.match_bridged(&text, &self.bridge_photos(photos)?)
+    }
+
+    /// ITM logits of one photo with each of `texts`, in one batch.
+    pub fn match_texts(&self, texts: &[TokenIds], photo: &Pixels) -> Result<Vec<ItmLogits>> {
+        let photo = self.bridge_photos(std::slice::from_ref(photo))?;
+        self.match_bridged(&self.bridge_texts(texts)?, &photo)
     }
 
     /// How well one text and one photo belong together, by every head that the checkpoint has for it.
@@ -216,8 +226,18 @@ impl Engine {
 
     /// Fills the `<mask>`s of `text` from what `photo` shows; `top` candidates for each.
     pub fn fill(&self, text: &TokenIds, photo: &Pixels, top: usize) -> Result<Filled> {
-        let bridged_photo = self.bridge_photos(std::slice::from_ref(photo))?;
-        let fused = self.model.fuse(&self.bridge_text(text)?, &bridged_photo)?;
+        self.fill_bridged(text, &self.bridge_photos(std::slice::from_ref(photo))?, top)
+    }
+
+    /// [`Self::fill`] from the image side of a photo.
+    pub(crate) fn fill_bridged(
+        &self,
+        text: &TokenIds,
+        photo: &Bridged,
+        top: usize,
+    ) -> Result<Filled> {
+        let bridged_text = self.bridge_texts(std::slice::from_ref(text))?;
+        let fused = self.model.fuse(&bridged_text, photo)?;
         let logits = self.model.mlm_logits(&fused)?.get(0)?; // [L, V]
         let token_ids: Vec<u32> = logits.argmax(D::Minus1)?.to_vec1()?;
         let words = self.processor.text();

@@ -125,6 +125,18 @@ pub enum Error {
     #[error("cancelled")]
     Cancelled,
 
+    // --- evaluation ---
+    /// A file of pictures and captions that is not what it should be.
+    #[error("{}{}: {reason}", path.display(), line.map_or(String::new(), |line| format!(", line {line}")))]
+    Dataset {
+        /// The file.
+        path: PathBuf,
+        /// Where in it, counted from 1, if at a line.
+        line: Option<usize>,
+        /// What is wrong there.
+        reason: String,
+    },
+
     // --- outside ---
     /// A file or folder could not be read or written.
     #[error("{}: {source}", path.display())]
@@ -179,6 +191,9 @@ impl Error {
             Self::NoFolders => "say where the photos are: bt-index build ./photos",
             Self::NoPhotos { .. } => {
                 "give a folder that holds JPEG, PNG, WebP, GIF, TIFF or BMP files; nothing was changed"
+            }
+            Self::Dataset { .. } => {
+                "each line is a record such as {\"image\": \"cat.jpg\", \"caption\": \"a cat\"}, or the file is Karpathy's split of Flickr30k or COCO; see bt-query eval --help"
             }
             Self::Photo { .. }
             | Self::Compute(_)

@@ -46,6 +46,7 @@ mod device;
 mod embedding;
 mod engine;
 mod error;
+pub mod eval;
 mod index;
 mod ingest;
 pub mod model;

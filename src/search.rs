@@ -224,7 +224,7 @@ impl Searcher<'_> {
                 self.reranker.model().bridge_text(&asked.states)?
             } else {
                 let tokens = self.reranker.processor().text().encode(asked.text)?;
-                self.reranker.bridge_text(&tokens)?
+                self.reranker.bridge_texts(&[tokens])?
             };
             Ok(Question {
                 weight: asked.weight,

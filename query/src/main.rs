@@ -1,6 +1,7 @@
 //! `bt-query`: searches a photo index by words or pictures.
 
 mod args;
+mod eval;
 mod output;
 mod search;
 mod tasks;
@@ -21,6 +22,7 @@ fn run(program: &Program) -> anyhow::Result<u8> {
         Some(Task::Match(pair)) => tasks::match_pair(program, pair),
         Some(Task::Fill(fill)) => tasks::fill(program, fill),
         Some(Task::Contrast(inputs)) => tasks::contrast(program, inputs),
+        Some(Task::Eval(args)) => eval::eval(program, args),
         Some(Task::Generate { what }) => {
             bt_cli::generate::<Program>(*what)?;
             Ok(bt_cli::DONE)

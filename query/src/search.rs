@@ -25,7 +25,10 @@ pub fn search(program: &Program) -> anyhow::Result<u8> {
     let other = if args.no_rerank {
         None
     } else {
-        rerank_model(program, &embedder)?
+        match &args.rerank_model {
+            None if args.rerank == Some(0) => None,
+            name => rerank_model(program, &embedder, name.as_deref())?,
+        }
     };
     let searcher = Searcher {
         index: &index,
@@ -94,14 +97,17 @@ fn terms(args: &SearchArgs) -> anyhow::Result<Vec<Term>> {
 }
 
 /// The second checkpoint, where one is asked for or the first has no matching head.
-fn rerank_model(program: &Program, embedder: &Engine) -> Result<Option<Engine>, Error> {
-    let args = &program.search;
-    let name = match &args.rerank_model {
+pub fn rerank_model(
+    program: &Program,
+    embedder: &Engine,
+    name: Option<&str>,
+) -> Result<Option<Engine>, Error> {
+    let name = match name {
         Some(name) => name,
-        None if embedder.model().has_itm() || args.rerank == Some(0) => return Ok(None),
+        None if embedder.model().has_itm() => return Ok(None),
         None => {
             program.output.warn(format!(
-                "{} has no matching head: reranking with {DEFAULT_RERANK_MODEL} (--rerank-model, --no-rerank)",
+                "{} has no matching head: reranking with {DEFAULT_RERANK_MODEL} (--rerank-model chooses another)",
                 embedder.name()
             ));
             DEFAULT_RERANK_MODEL

@@ -26,6 +26,8 @@ mod writer;
 pub use changes::Changes;
 pub use codec::Pins;
 pub use folder::destroy;
+pub(crate) use similarity::dot;
+
 pub use reader::{Candidate, IndexReader, PhotoFilter, SearchOptions};
 pub use status::Status;
 pub use verify::{VerifyReport, verify};

@@ -92,30 +92,62 @@ impl CrossModalEncoder {
         })
     }
 
-    /// Bridged states, bottom up, `[B, L, D]` and `[B, N, D]`; the text's mask is `[B, 1, 1, L]`.
-    /// Returns the final states of both streams, text first.
+    /// Bridged states, bottom up, `[B, L, D]` and `[B, N, D]`; the text's mask is `[B, 1, 1, L]`. One side
+    /// may have a batch of one for all of the other's: what it computes before it meets the other stream is
+    /// then computed once.
+    ///
+    /// Returns the final states of both streams, text first: of all tokens, or of the first one only.
     pub(super) fn forward(
         &self,
         text: &[Tensor],
         text_mask: &Tensor,
         image: &[Tensor],
+        tokens: Tokens,
     ) -> Result<(Tensor, Tensor)> {
         let mut text_state = self.text.layernorm.forward(&text[0])?;
         let mut image_state = self.image.layernorm.forward(&image[0])?;
-        for i in 0..self.text.layers.len() {
+        let last = self.text.layers.len() - 1;
+        for i in 0..=last {
             if i > 0 {
                 text_state = self.text.link_towers[i - 1].forward(&text[i], &text_state)?;
                 image_state = self.image.link_towers[i - 1].forward(&image[i], &image_state)?;
             }
+            // Of the last layer nothing reads the tokens that are not asked for.
+            let asked = |state: &Tensor| match tokens {
+                Tokens::First if i == last => state.narrow(1, 0, 1)?.contiguous(),
+                _ => Ok(state.clone()),
+            };
+            let text = Side {
+                state: &text_state,
+                mask: Some(text_mask),
+            };
+            let image = Side {
+                state: &image_state,
+                mask: None,
+            };
             // Both layers read the same pair: neither sees the other's fresh output.
-            let text_next =
-                self.text.layers[i].forward(&text_state, Some(text_mask), &image_state, None)?;
-            image_state =
-                self.image.layers[i].forward(&image_state, None, &text_state, Some(text_mask))?;
-            text_state = text_next;
+            let text_next = self.text.layers[i].forward(&asked(text.state)?, text, image)?;
+            let image_next = self.image.layers[i].forward(&asked(image.state)?, image, text)?;
+            (text_state, image_state) = (text_next, image_next);
         }
         Ok((text_state, image_state))
     }
+}
+
+/// Which tokens' final states are wanted.
+#[derive(Clone, Copy)]
+pub(super) enum Tokens {
+    /// All of both streams.
+    All,
+    /// The first of each stream, which is all that the poolers read.
+    First,
+}
+
+/// One stream as a cross-modal layer reads it: `[B, L, D]`, and the mask of its tokens.
+#[derive(Clone, Copy)]
+struct Side<'a> {
+    state: &'a Tensor,
+    mask: Option<&'a Tensor>,
 }
 
 /// The parts of the cross-modal encoder that belong to one modality.
@@ -202,15 +234,12 @@ impl CrossLayer {
         })
     }
 
-    fn forward(
-        &self,
-        hidden: &Tensor,
-        mask: Option<&Tensor>,
-        other: &Tensor,
-        other_mask: Option<&Tensor>,
-    ) -> Result<Tensor> {
-        let hidden = self.attention.forward(hidden, hidden, mask)?;
-        let hidden = self.crossattention.forward(&hidden, other, other_mask)?;
+    /// The next states of `asked`, which are some or all tokens of `own`.
+    fn forward(&self, asked: &Tensor, own: Side, other: Side) -> Result<Tensor> {
+        let hidden = self.attention.forward(asked, own.state, own.mask)?;
+        let hidden = self
+            .crossattention
+            .forward(&hidden, other.state, other.mask)?;
         self.mlp.forward(&hidden)
     }
 }

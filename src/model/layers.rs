@@ -17,7 +17,8 @@ pub(super) fn layer_norm(size: usize, eps: f64, vb: &VarBuilder) -> Result<Layer
 /// Scaled dot-product attention over `heads` heads.
 ///
 /// `query` is `[B, Lq, D]`, `key` and `value` are `[B, Lk, D]`; `mask`, `[B, 1, 1, Lk]`, is added to the
-/// scores: 0 where a key may be seen, a large negative number where not.
+/// scores: 0 where a key may be seen, a large negative number where not. Either side may have a batch of
+/// one that stands for every member of the other's.
 pub(super) fn attention(
     query: &Tensor,
     key: &Tensor,
@@ -25,13 +26,15 @@ pub(super) fn attention(
     heads: usize,
     mask: Option<&Tensor>,
 ) -> Result<Tensor> {
+    let (_, l, d) = query.dims3()?;
+    let b = query.dim(0)?.max(key.dim(0)?);
     let split_heads = |x: &Tensor| -> Result<Tensor> {
-        let (b, l, d) = x.dims3()?;
-        x.reshape((b, l, heads, d / heads))?
+        let (own, l, d) = x.dims3()?;
+        x.reshape((own, l, heads, d / heads))?
             .transpose(1, 2)?
+            .broadcast_as((b, heads, l, d / heads))?
             .contiguous() // [B, H, L, D/H]
     };
-    let (b, l, d) = query.dims3()?;
     let scale = ((d / heads) as f64).powf(-0.5);
     let query = split_heads(&(query * scale)?)?;
     let scores = query.matmul(&split_heads(key)?.transpose(2, 3)?)?; // [B, H, Lq, Lk]
@@ -71,7 +74,8 @@ impl AttentionBlock {
         })
     }
 
-    /// `hidden`, `[B, L, D]`, attends to `context`, `[B, Lc, D]` (itself, for self-attention).
+    /// `hidden`, `[B, L, D]`, attends to `context`, `[B, Lc, D]` (itself, for self-attention); either may
+    /// have a batch of one, as in [`attention`].
     pub(super) fn forward(
         &self,
         hidden: &Tensor,
@@ -85,8 +89,12 @@ impl AttentionBlock {
             self.heads,
             context_mask,
         )?;
-        self.output_layer_norm
-            .forward(&(self.output_dense.forward(&attended)? + hidden)?)
+        self.output_layer_norm.forward(
+            &self
+                .output_dense
+                .forward(&attended)?
+                .broadcast_add(hidden)?,
+        )
     }
 }
 

@@ -34,7 +34,7 @@ pub use hub::{DownloadProgress, locate};
 pub use text::TextBatch;
 
 use crate::error::{Error, Result};
-use fusion::{Bridge, CrossModalEncoder};
+use fusion::{Bridge, CrossModalEncoder, Tokens};
 use heads::{ContrastiveHead, MaskedWordHead, MatchingHead, Poolers, first_token};
 use text::TextTower;
 use vision::VisionTower;
@@ -82,6 +82,19 @@ pub struct Bridged {
     /// One for each cross-modal layer.
     pub layers: Vec<Tensor>,
     mask: Option<Tensor>,
+}
+
+impl Bridged {
+    /// The members of the batch at `rows`, in that order.
+    pub fn select(&self, rows: &[u32]) -> Result<Self> {
+        let rows = Tensor::new(rows, self.layers[0].device())?;
+        let select = |x: &Tensor| x.index_select(&rows, 0);
+        let layers = self.layers.iter().map(select);
+        Ok(Self {
+            layers: layers.collect::<candle_core::Result<_>>()?,
+            mask: self.mask.as_ref().map(select).transpose()?,
+        })
+    }
 }
 
 /// What the cross-modal layers make of texts and photos.
@@ -168,6 +181,11 @@ impl BridgeTower {
     /// Whether the checkpoint has the matching (ITM) head.
     pub fn has_itm(&self) -> bool {
         self.require_itm().is_ok()
+    }
+
+    /// Whether the checkpoint has the masked-word (MLM) head.
+    pub fn has_mlm(&self) -> bool {
+        self.require_mlm().is_ok()
     }
 
     /// The embeddings' width, E.
@@ -273,8 +291,13 @@ impl BridgeTower {
         })
     }
 
-    /// The cross-modal layers over B texts and B photos, or over one text and B photos.
+    /// The cross-modal layers over B texts and B photos, over one text and B photos, or over B texts and
+    /// one photo.
     pub fn fuse(&self, text: &Bridged, image: &Bridged) -> Result<Fused> {
+        self.fuse_tokens(text, image, Tokens::All)
+    }
+
+    fn fuse_tokens(&self, text: &Bridged, image: &Bridged, tokens: Tokens) -> Result<Fused> {
         let Some(mask) = &text.mask else {
             return Err(Error::Input {
                 reason: "fuse takes a bridged text first, then bridged images".into(),
@@ -284,20 +307,7 @@ impl BridgeTower {
             let encoder = CrossModalEncoder::new(&self.config, &self.trunk)?;
             Ok((encoder, Poolers::new(&self.config, &self.trunk)?))
         })?;
-        let batch = image.layers[0].dim(0)?;
-        let repeat = |x: &Tensor| {
-            if x.dim(0)? == batch {
-                Ok(x.clone())
-            } else {
-                x.repeat((batch, 1, 1))
-            }
-        };
-        let text = text
-            .layers
-            .iter()
-            .map(repeat)
-            .collect::<candle_core::Result<Vec<_>>>()?;
-        let (text, image) = encoder.forward(&text, mask, &image.layers)?;
+        let (text, image) = encoder.forward(&text.layers, mask, &image.layers, tokens)?;
         let pooled = poolers.forward(&text, &image)?;
         Ok(Fused {
             text,
@@ -315,9 +325,15 @@ impl BridgeTower {
         Ok(head.forward(&fused.pooled)?)
     }
 
+    /// [`Self::itm_logits`] of what [`Self::fuse`] returns, for less work: of the last cross-modal layer the
+    /// poolers read one token of each stream.
+    pub fn match_logits(&self, text: &Bridged, image: &Bridged) -> Result<Tensor> {
+        self.itm_logits(&self.fuse_tokens(text, image, Tokens::First)?)
+    }
+
     /// MLM logits of every text position, `[B, L, V]`, f32.
     pub fn mlm_logits(&self, fused: &Fused) -> Result<Tensor> {
-        self.require("masked-word (MLM)", "mlm_score.transform.dense.weight")?;
+        self.require_mlm()?;
         let head = self.part(&self.mlm_score, || {
             MaskedWordHead::new(&self.config, &self.root, &self.trunk)
         })?;
@@ -351,6 +367,10 @@ impl BridgeTower {
 
     fn require_itm(&self) -> Result<()> {
         self.require("matching (ITM)", "itm_score.fc.weight")
+    }
+
+    fn require_mlm(&self) -> Result<()> {
+        self.require("masked-word (MLM)", "mlm_score.transform.dense.weight")
     }
 
     fn require(&self, head: &'static str, tensor: &str) -> Result<()> {

@@ -146,4 +146,9 @@ fn batches_equal_singles() {
         let alone = engine.match_photos(&texts[0], photo).expect("matches")[0];
         assert!((alone.yes - score.yes).abs() < 1e-4 && (alone.no - score.no).abs() < 1e-4);
     }
+    let scores = engine.match_texts(&texts, &photos[1]).expect("matches");
+    for (text, score) in texts.iter().zip(scores) {
+        let alone = engine.score_pair(text, &photos[1]).expect("matches").logits;
+        assert!((alone.yes - score.yes).abs() < 1e-4 && (alone.no - score.no).abs() < 1e-4);
+    }
 }

@@ -1,5 +1,6 @@
 //! `bt-query` as its users run it, on a small random-weight checkpoint.
 
+mod eval;
 mod hub;
 
 use std::path::{Path, PathBuf};
