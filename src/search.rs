@@ -122,6 +122,8 @@ impl Hit {
 pub struct Found {
     /// Best first: reranked photos by match probability, then the others by similarity.
     pub hits: Vec<Hit>,
+    /// All candidates in the order of their embeddings alone, whatever became of them.
+    pub by_similarity: Vec<Hit>,
     /// How many candidates were read together with the query.
     pub reranked: usize,
     /// What the user should know: cut texts, photos that could not be read any more.
@@ -159,6 +161,7 @@ impl Searcher<'_> {
             ..SearchOptions::default()
         };
         let mut candidates = self.index.search(&query, k, &search)?;
+        found.by_similarity = candidates.iter().cloned().map(by_similarity).collect();
         let rest = candidates.split_off(options.rerank.min(candidates.len()));
         if !asked.is_empty() && !candidates.is_empty() {
             let questions = self.questions(&asked)?;

@@ -77,6 +77,10 @@ pub struct SearchArgs {
     #[arg(long, value_name = "P", env = "BT_MIN_SCORE", value_parser = probability)]
     pub min_score: Option<f32>,
 
+    /// Also draw the hits, as they rank with and without reranking, into this .png or .jpg
+    #[arg(long, value_name = "FILE", env = "BT_CONTACT_SHEET", value_parser = picture)]
+    pub contact_sheet: Option<PathBuf>,
+
     #[command(flatten)]
     pub format: FormatArgs,
 }
@@ -210,6 +214,15 @@ pub struct EvalArgs {
     /// As JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// A path whose ending says how to write the picture.
+fn picture(typed: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(typed);
+    match path.extension().map(std::ffi::OsStr::to_ascii_lowercase) {
+        Some(e) if e == "png" || e == "jpg" || e == "jpeg" => Ok(path),
+        _ => Err("a contact sheet ends in .png or .jpg".into()),
+    }
 }
 
 fn probability(typed: &str) -> Result<f32, String> {

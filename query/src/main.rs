@@ -1,6 +1,7 @@
 //! `bt-query`: searches a photo index by words or pictures.
 
 mod args;
+mod contact_sheet;
 mod eval;
 mod output;
 mod search;

@@ -1,14 +1,16 @@
 //! A search: query in, hits out.
 
+use std::path::Path;
 use std::time::Instant;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use bridgetower::{
     Engine, Error, Found, IndexReader, QueryOptions, Searcher, Term, default_rerank,
 };
 use bt_cli::{DONE, NOTHING_FOUND};
 
 use crate::args::{Program, SearchArgs};
+use crate::contact_sheet;
 use crate::output::{self, Answer};
 
 /// Reranks for embedding checkpoints without a matching head.
@@ -63,6 +65,9 @@ pub fn search(program: &Program) -> anyhow::Result<u8> {
         found.reranked,
         started.elapsed().checked_sub(loaded).unwrap_or_default()
     ));
+    if let Some(path) = &args.contact_sheet {
+        draw(program, path, &found)?;
+    }
     output::print(
         &args.format,
         &Answer {
@@ -114,6 +119,30 @@ pub fn rerank_model(
         }
     };
     program.model.load_named(name, &program.output).map(Some)
+}
+
+fn draw(program: &Program, path: &Path, found: &Found) -> anyhow::Result<()> {
+    let args = &program.search;
+    let mut title = args.query[0].clone();
+    for (sign, terms) in [('+', &args.add), ('-', &args.subtract)] {
+        for term in terms {
+            title.extend([' ', sign, ' ']);
+            title.push_str(term);
+        }
+    }
+    let (sheet, unreadable) = contact_sheet::compose(title, found, args.top as usize);
+    for (photo, error) in unreadable {
+        let photo = photo.display().to_string();
+        // What the search could not read it has reported.
+        if !found.warnings.iter().any(|known| known.starts_with(&photo)) {
+            program
+                .output
+                .warn(format!("{photo} is not drawn: {error}"));
+        }
+    }
+    contact_sheet::draw(&sheet)
+        .save(path)
+        .with_context(|| path.display().to_string())
 }
 
 fn report(program: &Program, found: &Found, options: &QueryOptions) {

@@ -1,5 +1,6 @@
 //! `bt-query` as its users run it, on a small random-weight checkpoint.
 
+mod contact_sheet;
 mod eval;
 mod hub;
 
@@ -33,14 +34,21 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::of(|photos| {
+            for name in PHOTOS {
+                std::fs::copy(fixture("pixels").join(name), photos.join(name)).expect("copies");
+            }
+        })
+    }
+
+    /// An index of what `fill` puts into a folder.
+    fn of(fill: impl Fn(&Path)) -> Self {
         let world = Self {
             dir: tempfile::tempdir().expect("tempdir"),
         };
         let photos = world.dir.path().join("photos");
         std::fs::create_dir(&photos).expect("creates");
-        for name in PHOTOS {
-            std::fs::copy(fixture("pixels").join(name), photos.join(name)).expect("copies");
-        }
+        fill(&photos);
         let model = fixture("checkpoints/tiny-random");
         let model = model.to_str().expect("UTF-8");
         let engine =
