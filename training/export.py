@@ -27,7 +27,9 @@ def main():
         for name, tensor in state["model"].items()
         if not name.startswith("patch_kind.")
     }
-    save_file(tensors, args.out / "model.safetensors", metadata={"format": "pt"})
+    weights = args.out / "model.safetensors"
+    save_file(tensors, weights, metadata={"format": "pt"})
+    weights.chmod(0o644)
     tokenizer = json.loads((args.run / "tokenizer.json").read_text())
     for token in tokenizer["added_tokens"]:
         token["lstrip"] = token["content"] == "<mask>"

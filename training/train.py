@@ -32,6 +32,8 @@ from world.things import ABSENT_TEST, ABSENT_TRAIN, KINDS, THINGS
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(1, 3, 1, 1)
 STD = torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(1, 3, 1, 1)
 NOUN_MASKED, OTHER_MASKED = 0.4, 0.1
+# Matching starts on any mismatches, or it learns nothing for long, and gets to near misses over so many steps.
+HARDENING_STEPS = 700
 
 
 def main():
@@ -59,7 +61,9 @@ def main():
         towers_only = step < args.tower_steps
         batch = Batch(args.tower_batch if towers_only else args.joint_batch, pool, language,
                       random.Random(f"{args.seed} {step}"))
-        losses = tower_losses(model, batch) if towers_only else joint_losses(model, batch)
+        torch.manual_seed(args.seed * 1_000_003 + step)
+        hardness = min(1, (step - args.tower_steps) / HARDENING_STEPS)
+        losses = tower_losses(model, batch) if towers_only else joint_losses(model, batch, hardness)
         losses["loss"].backward()
         optimiser.step(learning_rate(step, args))
         step += 1
@@ -259,7 +263,7 @@ def tower_losses(model: Demo, batch: Batch) -> dict:
     return {"loss": itc + patch, "itc": itc, "patch": patch}
 
 
-def joint_losses(model: Demo, batch: Batch) -> dict:
+def joint_losses(model: Demo, batch: Batch, hardness: float) -> dict:
     size = len(batch.scenes)
     image, last = model.image_states(batch.pixels)
     groups = [batch.text, batch.foil, batch.masked]
@@ -271,10 +275,10 @@ def joint_losses(model: Demo, batch: Batch) -> dict:
     itc, logits = contrast(model, text_embeds, image_embeds, batch.mismatch)
 
     with torch.no_grad():
-        hard_images = mined(logits, batch.mismatch)
-        hard_texts = mined(logits.T, batch.mismatch.T)
+        hard_images = mined(logits, batch.mismatch, hardness)
+        hard_texts = mined(logits.T, batch.mismatch.T, hardness)
         own = torch.arange(size)
-        hard_texts = torch.where(torch.rand(size) < 0.6, own + size, hard_texts)
+        hard_texts = torch.where(torch.rand(size) < 0.6 * hardness, own + size, hard_texts)
         half = len(batch.masked[0])
         texts = torch.cat([own, own, hard_texts, 2 * size + torch.arange(half)])
         images = torch.cat([own, hard_images, own, own[::2]])
@@ -314,11 +318,12 @@ def masked_logits(logits, mismatch):
     return logits.masked_fill(~keep, -1e4)
 
 
-def mined(logits, mismatch):
-    """For each row a sure mismatch: mostly one that the embeddings confuse with it, at times any."""
+def mined(logits, mismatch, hardness):
+    """For each row a sure mismatch: in 80 % × hardness one that the embeddings confuse with it, else any."""
     hard = logits.float().masked_fill(~mismatch, -torch.inf).softmax(1)
     easy = mismatch.float() / mismatch.sum(1, keepdim=True).clamp(min=1)
-    return torch.multinomial(0.8 * hard.nan_to_num() + 0.2 * easy + 1e-9 * mismatch, 1).squeeze(1)
+    share = 0.8 * hardness
+    return torch.multinomial(share * hard.nan_to_num() + (1 - share) * easy + 1e-9 * mismatch, 1).squeeze(1)
 
 
 def patch_loss(model, last, labels):
