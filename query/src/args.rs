@@ -122,23 +122,29 @@ pub enum Task {
     /// The contrastive loss of photos and texts that belong together in order
     Contrast(Inputs),
     /// Measure a model on pictures with captions: recall, match probabilities, latency
-    ///
-    /// FILE is JSON Lines, or Karpathy's split file for Flickr30k (dataset_flickr30k.json) or COCO
-    /// (dataset_coco.json), of which each picture's first five captions count. A line is
-    ///
-    ///   {"image": "cat.jpg", "caption": "a cat left of a dog"}
-    ///
-    /// or has "captions", a list. "image": null is a query that nothing in the collection shows; from such
-    /// queries a --min-score is suggested. "foils": ["a dog left of a cat"] are false of the picture and
-    /// compared with its first caption. "cloze": [{"text": "a `<mask>` left of a dog", "answer": "cat"}] are
-    /// masked words. Parts of the report for which the data or the checkpoint has nothing are left out.
-    ///
-    /// With a small model on a CPU, CANDLE_NUM_THREADS=1 in the environment makes it up to twice as fast.
-    #[allow(clippy::doc_markdown, clippy::doc_link_with_quotes)] // Help for a terminal.
+    #[command(after_long_help = EVAL_FILE)]
     Eval(EvalArgs),
     /// Write shell completions or the manual page
     Generate { what: Generated },
 }
+
+const EVAL_FILE: &str = r#"FILE is JSON Lines, a record a line:
+
+  {"image": "cat.jpg", "caption": "a cat left of a dog"}
+  {"image": "dog.jpg", "captions": ["two dogs", "dogs at play"]}
+  {"image": null, "caption": "a submarine"}
+
+Paths start beside FILE, or in --images. Where "image" is null, nothing in the collection shows the caption;
+from such queries a --min-score is suggested. A record may also have
+
+  "foils": ["a dog left of a cat"]       false of the picture; compared with its first caption
+  "cloze": [{"text": "a <mask> left of a dog", "answer": "cat"}]         a masked word to guess
+
+Or FILE is Karpathy's split file of Flickr30k (dataset_flickr30k.json) or COCO (dataset_coco.json), of which
+the first five captions of each picture count.
+
+Parts of the report for which the data or the checkpoint has nothing are left out. With a small model on a
+CPU, CANDLE_NUM_THREADS=1 in the environment makes it up to twice as fast."#;
 
 #[derive(Debug, Args)]
 pub struct Inputs {

@@ -33,14 +33,16 @@ pub struct Evaluation {
     pub unreadable: Vec<Unreadable>,
     /// How many candidates were read, ascending.
     pub k: Vec<usize>,
-    /// By embeddings alone (ITC).
+    /// By embeddings alone (ITC); of equals the earlier in the file ranks higher.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub itc: Option<BothWays>,
     /// Reranked as a search does it: the best photos of each text by embedding, reordered by match
     /// probability; the others after them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub search: Vec<Depth<Retrieval>>,
-    /// Reranked as the paper's authors count it: in both directions, by the greater of the two scores.
+    /// Reranked as the paper's authors count it: the logit of "match" for the best k photos of each text and
+    /// the best k texts of each photo, −100 for all other pairs, the greater of the two directions' scores. A
+    /// right answer loses every tie, so also those at −100.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub authors: Vec<Depth<BothWays>>,
     /// Whether match probabilities are what they say.

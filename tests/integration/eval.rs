@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bridgetower::eval::{Caption, Cloze, Dataset, Evaluation, Foil, evaluate};
+use bridgetower::eval::{Caption, Cloze, Dataset, Evaluation, Foil, Retrieval, evaluate};
 use bridgetower::{Engine, PairScore};
 
 use crate::fixtures::{engine, fixture};
@@ -86,6 +86,22 @@ fn recall(ranks: &[usize], k: usize) -> f64 {
     ranks.iter().filter(|rank| **rank <= k).count() as f64 / ranks.len() as f64
 }
 
+fn median(ranks: &[usize]) -> f64 {
+    let mut sorted = ranks.to_vec();
+    sorted.sort_unstable();
+    let (low, high) = (sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
+    (low + high) as f64 / 2.0
+}
+
+/// Fails unless the figures are those of `ranks`.
+fn agree(found: Retrieval, ranks: &[usize], what: &str) {
+    assert_eq!(found.queries, ranks.len(), "{what}");
+    close(found.recall_at_1, recall(ranks, 1), what);
+    close(found.recall_at_5, recall(ranks, 5), what);
+    close(found.recall_at_10, recall(ranks, 10), what);
+    close(found.median_rank, median(ranks), what);
+}
+
 fn close(found: f64, expected: f64, what: &str) {
     assert!(
         (found - expected).abs() < 1e-5,
@@ -123,13 +139,11 @@ fn figures_are_those_of_single_pairs() {
     let ranks: Vec<usize> = (0..texts)
         .map(|t| rank(&by_text[t], |p| p == right[t]))
         .collect();
-    close(itc.text_to_image.recall_at_1, recall(&ranks, 1), "ITC R@1");
-    close(itc.text_to_image.recall_at_5, recall(&ranks, 5), "ITC R@5");
+    agree(itc.text_to_image, &ranks, "ITC, photos");
     let ranks: Vec<usize> = (0..photos)
         .map(|p| rank(&by_photo[p], |t| right[t] == p))
         .collect();
-    close(itc.image_to_text.recall_at_1, recall(&ranks, 1), "ITC R@1");
-    close(itc.image_to_text.recall_at_5, recall(&ranks, 5), "ITC R@5");
+    agree(itc.image_to_text, &ranks, "ITC, captions");
 
     for (i, k) in depths.into_iter().enumerate() {
         let ranks: Vec<usize> = (0..texts)
@@ -142,9 +156,7 @@ fn figures_are_those_of_single_pairs() {
                 rank(&read, |p| p == right[t])
             })
             .collect();
-        let search = found.search[i].found;
-        close(search.recall_at_1, recall(&ranks, 1), "search R@1");
-        close(search.recall_at_5, recall(&ranks, 5), "search R@5");
+        agree(found.search[i].found, &ranks, "search");
 
         let matrix: Vec<Vec<f32>> = (0..texts)
             .map(|t| {
@@ -164,8 +176,7 @@ fn figures_are_those_of_single_pairs() {
                 matrix[t].iter().filter(|score| **score >= own).count()
             })
             .collect();
-        close(authors.text_to_image.recall_at_1, recall(&ranks, 1), "R@1");
-        close(authors.text_to_image.recall_at_5, recall(&ranks, 5), "R@5");
+        agree(authors.text_to_image, &ranks, "authors, photos");
         let ranks: Vec<usize> = (0..photos)
             .map(|p| {
                 let own = (0..texts).filter(|t| right[*t] == p);
@@ -174,8 +185,7 @@ fn figures_are_those_of_single_pairs() {
                 1 + wrong.filter(|t| matrix[*t][p] >= best).count()
             })
             .collect();
-        close(authors.image_to_text.recall_at_1, recall(&ranks, 1), "R@1");
-        close(authors.image_to_text.recall_at_5, recall(&ranks, 5), "R@5");
+        agree(authors.image_to_text, &ranks, "authors, captions");
     }
 }
 
