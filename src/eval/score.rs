@@ -264,9 +264,9 @@ fn workers(engine: &Engine) -> usize {
 /// pictures, and hold the states of all of them.
 ///
 /// Candle computes elementwise operations of more than 65,536 values on a pool of its own, which serves one
-/// caller at a time and spins while it waits. With a small model, or where other programs want the cores too,
-/// `CANDLE_NUM_THREADS=1` in the environment more than halves the time (measured at width 192 and 65 image
-/// tokens, two cores shared with another program: 8 instead of 20 ms a pair).
+/// caller at a time and spins while it waits; `CANDLE_NUM_THREADS=1` in the environment does without it.
+/// Measured at width 192 and 65 image tokens on two cores: 3.5 instead of 4.6 ms a pair, and while another
+/// program kept both cores busy 8 instead of 20.
 fn in_parallel<T: Send>(
     threads: usize,
     count: usize,
