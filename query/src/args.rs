@@ -134,17 +134,19 @@ const EVAL_FILE: &str = r#"FILE is JSON Lines, a record a line:
   {"image": "dog.jpg", "captions": ["two dogs", "dogs at play"]}
   {"image": null, "caption": "a submarine"}
 
-Paths start beside FILE, or in --images. Where "image" is null, nothing in the collection shows the caption;
-from such queries a --min-score is suggested. A record may also have
+Paths start beside FILE, or in --images. Where "image" is null, nothing in the collection
+shows the caption; from such queries a --min-score is suggested. A record may also have
 
-  "foils": ["a dog left of a cat"]       false of the picture; compared with its first caption
-  "cloze": [{"text": "a <mask> left of a dog", "answer": "cat"}]         a masked word to guess
+  "foils": ["a dog left of a cat"]
+      captions that are false of the picture, to be compared with its first one
+  "cloze": [{"text": "a <mask> left of a dog", "answer": "cat"}]
+      masked words to guess
 
-Or FILE is Karpathy's split file of Flickr30k (dataset_flickr30k.json) or COCO (dataset_coco.json), of which
-the first five captions of each picture count.
+Or FILE is Karpathy's split file of Flickr30k (dataset_flickr30k.json) or COCO
+(dataset_coco.json), of which the first five captions of each picture count.
 
-Parts of the report for which the data or the checkpoint has nothing are left out. With a small model on a
-CPU, CANDLE_NUM_THREADS=1 in the environment makes it up to twice as fast."#;
+Parts of the report for which the data or the checkpoint has nothing are left out. On a CPU,
+CANDLE_NUM_THREADS=1 in the environment makes a small model up to twice as fast here."#;
 
 #[derive(Debug, Args)]
 pub struct Inputs {
