@@ -31,7 +31,7 @@ def reference(task):
 with torch.no_grad():
     text, text_last = demo.text_states(ids, mask)
     image, _ = demo.image_states(pixels)
-    states, pooled = demo.fuse(text, image, mask)
+    states, pooled, _ = demo.fuse(text, image, mask)
     theirs = reference(BridgeTowerForContrastiveLearning)
     pairs = {
         "text_embeds": (demo.text_embeds(text_last), theirs.text_embeds),

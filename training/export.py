@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import BridgeTowerImageProcessorPil
 
-from model import IMAGE_SIDE, MAX_TOKENS, config
+from model import IMAGE_SIDE, MAX_TOKENS, TRAINING_ONLY, config
 
 
 def main():
@@ -25,7 +25,7 @@ def main():
     tensors = {
         name: tensor.half().contiguous()
         for name, tensor in state["model"].items()
-        if not name.startswith("patch_kind.")
+        if not name.startswith(TRAINING_ONLY)
     }
     weights = args.out / "model.safetensors"
     save_file(tensors, weights, metadata={"format": "pt"})
@@ -42,7 +42,7 @@ def main():
     })
     config(len(tokenizer["model"]["vocab"])).save_pretrained(args.out)
     processor = BridgeTowerImageProcessorPil(
-        size={"shortest_edge": IMAGE_SIDE}, crop_size={"height": IMAGE_SIDE, "width": IMAGE_SIDE}, size_divisor=32)
+        size={"shortest_edge": IMAGE_SIDE}, crop_size={"shortest_edge": IMAGE_SIDE}, size_divisor=32)
     processor.save_pretrained(args.out)
     parameters = sum(t.numel() for t in tensors.values())
     print(f"{parameters / 1e6:.2f} M parameters after step {state['step']} in {args.out}")

@@ -17,6 +17,7 @@ from transformers import (
 HIDDEN, HEADS, TOWER_LAYERS, CROSS_LAYERS, EMBED = 192, 3, 6, 3, 128
 IMAGE_SIDE, PATCH = 128, 16
 MAX_TOKENS = 64
+TRAINING_ONLY = ("patch_kind.", "patch_place.", "word_place.")
 
 
 def config(vocabulary: int) -> BridgeTowerConfig:
@@ -51,15 +52,18 @@ class Demo(nn.Module):
         self.logit_scale = contrastive.logit_scale
         self.itm_score = BridgeTowerForImageAndTextRetrieval(self.config).itm_score
         self.mlm_score = BridgeTowerForMaskedLM(self.config).mlm_score
-        # Serves training only and is not saved with the model: which kind covers each patch.
+        # Serve training only and are not saved with the model: which kind covers each patch, which patch it is,
+        # and in which patch the centre lies of the thing that a word names.
         self.patch_kind = nn.Linear(HIDDEN, kinds + 1)
+        self.patch_place = nn.Linear(HIDDEN, (IMAGE_SIDE // PATCH) ** 2)
+        self.word_place = nn.Linear(HIDDEN, (IMAGE_SIDE // PATCH) ** 2)
 
     @property
     def split(self) -> int:
         return TOWER_LAYERS - CROSS_LAYERS + 1
 
     def image_states(self, pixels):
-        """[B, 3, side, side] → the vision tower's state at each bridge, each [B, patches + 1, H], and the last."""
+        """[B, 3, side, side] → the vision tower's state at each bridge, each [B, patches + 1, H], and before it."""
         visual = self.bridgetower.vision_model.visual
         embeddings = visual.embeddings
         grid = IMAGE_SIDE // PATCH
@@ -78,7 +82,7 @@ class Demo(nn.Module):
             if i + 1 >= self.split:
                 bridges.append(visual.ln_post(state))
         image_type = self.bridgetower.token_type_embeddings.weight[1]
-        return [self.bridgetower.cross_modal_image_transform(b) + image_type for b in bridges], bridges[-1]
+        return [self.bridgetower.cross_modal_image_transform(b) + image_type for b in bridges], bridges
 
     def text_states(self, ids, mask):
         """[B, T] → the text tower's state at each bridge, each [B, T, H], and the last."""
@@ -97,8 +101,9 @@ class Demo(nn.Module):
         text_type = self.bridgetower.token_type_embeddings.weight[0]
         return [self.bridgetower.cross_modal_text_transform(b) + text_type for b in bridges], bridges[-1]
 
-    def fuse(self, text, image, mask):
-        """Paired bridge states → (text states [B, T, H], pooled [B, 2H])."""
+    def fuse(self, text, image, mask, seen=None):
+        """Paired bridge states → (text states [B, T, H], pooled [B, 2H], text states before the last layer).
+        `seen`, a list, is given what the first head of each layer looks at in the picture, [B, T, patches + 1]."""
         trunk = self.bridgetower
         bias = attention_bias(mask, text[0].dtype)
         t = trunk.cross_modal_text_layernorm(text[0])
@@ -108,14 +113,16 @@ class Demo(nn.Module):
                 t = trunk.cross_modal_text_link_tower[i - 1](text[i], t, None)
                 v = trunk.cross_modal_image_link_tower[i - 1](image[i], v, None)
             last = i == CROSS_LAYERS - 1
+            before_last = t
             text_layer, image_layer = trunk.cross_modal_text_layers[i], trunk.cross_modal_image_layers[i]
-            t_next = feed_forward(text_layer, attention(text_layer.crossattention, attention(text_layer.attention, t, t, bias), v, None))
+            own = attention(text_layer.attention, t, t, bias)
+            t_next = feed_forward(text_layer, attention(text_layer.crossattention, own, v, None, seen))
             # Of the picture's last states only the first is read.
             queries = v[:, :1] if last else v
             v = feed_forward(image_layer, attention(image_layer.crossattention, attention(image_layer.attention, queries, v, None), t, bias))
             t = t_next
         pooled = torch.cat([trunk.cross_modal_text_pooler(t), trunk.cross_modal_image_pooler(v)], -1)
-        return t, pooled
+        return t, pooled, before_last
 
     def text_embeds(self, last):
         return F.normalize(self.itc_text_head(last[:, 0]).float(), dim=-1)
@@ -128,25 +135,28 @@ class Demo(nn.Module):
 
     def checkpoint(self) -> dict[str, torch.Tensor]:
         """The tensors that a published checkpoint holds."""
-        return {k: v for k, v in self.state_dict().items() if not k.startswith("patch_kind.")}
+        return {k: v for k, v in self.state_dict().items() if not k.startswith(TRAINING_ONLY)}
 
 
-def attend(q, k, v, bias=None):
+def attend(q, k, v, bias=None, seen=None):
     """Written out: on a CPU the backward pass of the fused kernel takes several times as long."""
     split = lambda x: x.unflatten(-1, (HEADS, -1)).transpose(1, 2)
     scores = split(q) @ split(k).transpose(-1, -2) * (HIDDEN // HEADS) ** -0.5
     if bias is not None:
         scores = scores + bias
-    return (scores.softmax(-1) @ split(v)).transpose(1, 2).flatten(2)
+    shares = scores.softmax(-1)
+    if seen is not None:
+        seen.append(shares[:, 0])
+    return (shares @ split(v)).transpose(1, 2).flatten(2)
 
 
 def attention_bias(mask, dtype):
     return ((1 - mask) * -1e4).to(dtype)[:, None, None, :]
 
 
-def attention(block, x, context, bias):
+def attention(block, x, context, bias, seen=None):
     own = getattr(block, "self")
-    mixed = attend(own.query(x), own.key(context), own.value(context), bias)
+    mixed = attend(own.query(x), own.key(context), own.value(context), bias, seen)
     return block.output.LayerNorm(block.output.dense(mixed) + x)
 
 

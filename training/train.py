@@ -14,6 +14,7 @@ import math
 import os
 import pickle
 import random
+import shutil
 import time
 from itertools import islice
 from pathlib import Path
@@ -21,17 +22,21 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 
-from model import MAX_TOKENS, Demo
+from model import IMAGE_SIDE, MAX_TOKENS, PATCH, Demo
 from tokenizer import learn
 from world import captions
+from world.backgrounds import SIDE
 from world.captions import absent_query, describe, may_hold, near_miss, write
 from world.scene import Scene, unseen_composition
 from world.things import ABSENT_TEST, ABSENT_TRAIN, KINDS, THINGS
 
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(1, 3, 1, 1)
 STD = torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(1, 3, 1, 1)
-NOUN_MASKED, OTHER_MASKED = 0.4, 0.1
+NOUN_MASKED, OTHER_MASKED = 0.5, 0.1
+# The learning rate of the joint steps, of the towers' own: their batches are smaller.
+JOINT_RATE = 0.6
 # Matching starts on any mismatches, or it learns nothing for long, and gets to near misses over so many steps.
 HARDENING_STEPS = 700
 
@@ -42,7 +47,10 @@ def main():
     torch.manual_seed(args.seed)
     args.run.mkdir(parents=True, exist_ok=True)
     pool = Pool(args.pool)
-    language = Language(args.run / "tokenizer.json", pool)
+    tokenizer = args.run / "tokenizer.json"
+    if args.start_from and not tokenizer.exists():
+        shutil.copy(args.start_from / "tokenizer.json", tokenizer)
+    language = Language(tokenizer, pool)
     model = Demo(language.tokenizer.get_vocab_size(), len(KINDS))
     optimiser = Optimiser(model)
     state_file = args.run / "state.pt"
@@ -52,6 +60,9 @@ def main():
         optimiser.load_state(state)
         step = state["step"]
         print(f"going on after step {step}")
+    elif args.start_from:
+        optimiser.load_weights(load_file(args.start_from / "model.safetensors"))
+        print(f"starting from the weights in {args.start_from}")
     print(f"{sum(p.numel() for p in model.checkpoint().values()) / 1e6:.2f} M parameters, {len(pool)} scenes, "
           f"{language.tokenizer.get_vocab_size()} tokens", flush=True)
     total = args.tower_steps + args.joint_steps
@@ -77,8 +88,9 @@ def parse_args():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pool", type=Path, required=True, help="folder that pool.py filled")
     parser.add_argument("--run", type=Path, required=True, help="folder of the tokenizer, the state and the log")
-    parser.add_argument("--tower-steps", type=int, default=4000)
-    parser.add_argument("--joint-steps", type=int, default=6000)
+    parser.add_argument("--start-from", type=Path, help="folder of a checkpoint to start a new run from")
+    parser.add_argument("--tower-steps", type=int, default=2200)
+    parser.add_argument("--joint-steps", type=int, default=4700)
     parser.add_argument("--tower-batch", type=int, default=128)
     parser.add_argument("--joint-batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=1e-3)
@@ -94,7 +106,7 @@ def learning_rate(step: int, args) -> float:
     if step < args.tower_steps:
         return args.lr * min(1, (step + 1) / 300)
     step -= args.tower_steps
-    return args.lr * min(1, (step + 1) / 300) * 0.5 * (1 + math.cos(math.pi * step / args.joint_steps))
+    return JOINT_RATE * args.lr * min(1, (step + 1) / 300) * 0.5 * (1 + math.cos(math.pi * step / args.joint_steps))
 
 
 class Optimiser:
@@ -125,6 +137,11 @@ class Optimiser:
     def copy(self):
         for name, p in self.computing.items():
             p.copy_(self.exact[name])
+
+    def load_weights(self, weights):
+        for name, tensor in weights.items():
+            self.exact[name].copy_(tensor)
+        self.copy()
 
     def state(self):
         return {"model": self.exact, "optimiser": self.adam.state_dict()}
@@ -177,6 +194,10 @@ class Language:
         self.tokenizer.enable_truncation(MAX_TOKENS)
         self.mask_id = self.tokenizer.token_to_id("<mask>")
         words = {w for t in THINGS.values() for name in (t.noun, t.plural, *t.synonyms) for w in name.split()}
+        self.names = {
+            kind: {self.tokenizer.token_to_id("Ġ" + name.split()[-1]) for name in (t.noun, t.plural, *t.synonyms)}
+            for kind, t in THINGS.items()
+        }
         self.nouns = {i for w in words for i in [self.tokenizer.token_to_id("Ġ" + w)] if i is not None}
 
     def encode(self, texts: list[str]) -> list[list[int]]:
@@ -230,6 +251,22 @@ class Batch:
         self.masked = padded([m for m, _ in masked])
         self.targets = padded([t for _, t in masked], fill=-100)[0]
         self.mismatch = mismatches(descriptions, self.scenes)
+        named = [named_things(d, s, i, language) for d, s, i in zip(descriptions, self.scenes, ids)]
+        self.named_kinds = padded([kinds for kinds, _ in named], fill=-100)[0]
+        self.named_places = padded([places for _, places in named], fill=-100)[0]
+
+
+def named_things(description, scene, ids, language) -> tuple[list[int], list[int]]:
+    """For each token the kind of thing that it names and the patch with its centre; -100 for all other words."""
+    kinds, places = [-100] * len(ids), [-100] * len(ids)
+    for noun in description.nouns:
+        token = next((i for i, token in enumerate(ids) if token in language.names[noun.kind]), None)
+        if token is not None:
+            x, y = scene.group(noun.kind).centre
+            cells = IMAGE_SIDE // PATCH
+            column, row = (min(int(v * cells / SIDE), cells - 1) for v in (x, y))
+            kinds[token], places[token] = KINDS.index(noun.kind), row * cells + column
+    return kinds, places
 
 
 def padded(rows, fill=1):
@@ -255,17 +292,17 @@ def mismatches(descriptions, scenes: list[Scene]) -> torch.Tensor:
 
 
 def tower_losses(model: Demo, batch: Batch) -> dict:
-    bridges, last = model.image_states(batch.pixels)
+    bridges, towers = model.image_states(batch.pixels)
     _, text_last = model.text_states(*batch.text)
     text, image = model.text_embeds(text_last), model.image_embeds(bridges)
     itc, _ = contrast(model, text, image, batch.mismatch)
-    patch = patch_loss(model, last, batch.labels)
+    patch = patch_loss(model, towers, batch.labels)
     return {"loss": itc + patch, "itc": itc, "patch": patch}
 
 
 def joint_losses(model: Demo, batch: Batch, hardness: float) -> dict:
     size = len(batch.scenes)
-    image, last = model.image_states(batch.pixels)
+    image, towers = model.image_states(batch.pixels)
     groups = [batch.text, batch.foil, batch.masked]
     width = max(ids.shape[1] for ids, _ in groups)
     ids = torch.cat([F.pad(ids, (0, width - ids.shape[1]), value=1) for ids, _ in groups])
@@ -282,7 +319,8 @@ def joint_losses(model: Demo, batch: Batch, hardness: float) -> dict:
         half = len(batch.masked[0])
         texts = torch.cat([own, own, hard_texts, 2 * size + torch.arange(half)])
         images = torch.cat([own, hard_images, own, own[::2]])
-    states, pooled = model.fuse([s[texts] for s in text], [s[images] for s in image], mask[texts])
+    seen = []
+    states, pooled, before_last = model.fuse([s[texts] for s in text], [s[images] for s in image], mask[texts], seen)
     scores = model.itm_score(pooled[: 3 * size]).float()
     matches = (torch.arange(3 * size) < size).long()
     itm = F.cross_entropy(scores, matches)
@@ -292,14 +330,27 @@ def joint_losses(model: Demo, batch: Batch, hardness: float) -> dict:
     words = model.mlm_score(states[3 * size :][asked]).float()
     mlm = F.cross_entropy(words, targets[asked])
 
+    widen = lambda tokens: F.pad(tokens, (0, width - tokens.shape[1]), value=-100)
+    places, kinds = widen(batch.named_places), widen(batch.named_kinds)
+    named = places != -100
+    place_logits = model.word_place(before_last[:size][named]).float()
+    place = F.cross_entropy(place_logits, places[named])
+    look, looked_right = look_loss(seen[:-1], kinds, batch.labels)
+
     cross = model.cross_embeds(pooled[:size])
     scale = model.logit_scale.float().exp()
     to_cross = sum(F.cross_entropy(masked_logits(scale * e @ cross.T, batch.mismatch), own)
                    for e in (text_embeds, image_embeds)) / 2
-    patch = patch_loss(model, last, batch.labels)
-    loss = itc + 2 * itm + 0.7 * mlm + 0.3 * to_cross + 0.5 * patch
+    patch = patch_loss(model, towers, batch.labels)
+    where = torch.stack([model.patch_place(state[:, 1:]).float() for state in image])  # [bridges, B, patches, patches]
+    own_place = torch.arange(where.shape[2]).expand(where.shape[:3])
+    patch_place = F.cross_entropy(where.flatten(0, 2), own_place.flatten())
+    loss = itc + 2 * itm + mlm + 0.3 * to_cross + patch + 0.3 * patch_place + place + 0.4 * look
     return {
         "loss": loss, "itc": itc, "itm": itm, "mlm": mlm, "to_cross": to_cross, "patch": patch,
+        "patch_place": patch_place, "place": place,
+        "look": look, "looked_right": looked_right,
+        "place_right": (place_logits.argmax(1) == places[named]).float().mean(),
         "itm_right": (scores.argmax(1) == matches).float().mean(),
         "mlm_right": (words.argmax(1) == targets[asked]).float().mean(),
     }
@@ -326,11 +377,25 @@ def mined(logits, mismatch, hardness):
     return torch.multinomial(share * hard.nan_to_num() + (1 - share) * easy + 1e-9 * mismatch, 1).squeeze(1)
 
 
-def patch_loss(model, last, labels):
-    logits = model.patch_kind(last[:, 1:]).float()
+def patch_loss(model, towers, labels):
+    """Which thing covers each patch, told from the last state of the vision tower, and from its first bridge."""
     weight = torch.ones(len(KINDS) + 1)
     weight[-1] = 0.2
-    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), weight)
+    losses = [
+        F.cross_entropy(model.patch_kind(state[:, 1:]).float().flatten(0, 1), labels.flatten(), weight)
+        for state in (towers[0], towers[-1])
+    ]
+    return 0.4 * losses[0] + 0.6 * losses[1]
+
+
+def look_loss(seen, kinds, labels):
+    """How far words for things are from looking at those things, and the share of their looks that is right."""
+    rows, tokens = (kinds != -100).nonzero(as_tuple=True)
+    shown = labels[rows] == kinds[rows, tokens][:, None]
+    visible = shown.any(1)
+    shares = [(look[rows, tokens][:, 1:].float() * shown).sum(1)[visible] for look in seen]
+    share = torch.stack(shares)
+    return -(share + 1e-4).log().mean(), share.mean()
 
 
 class Log:
