@@ -9,7 +9,7 @@ use crate::device::{DeviceChoice, Precision};
 use crate::embedding::Embedding;
 use crate::error::{Error, Result};
 use crate::index::Pins;
-use crate::model::{BridgeTower, Bridged, DownloadProgress, ImageStates, TextStates, locate};
+use crate::model::{BridgeTower, Bridged, DEMO, DownloadProgress, ImageStates, TextStates, locate};
 use crate::processor::{Pixels, Processor, TokenIds};
 
 /// How to load a model; the default is right on every machine.
@@ -28,6 +28,37 @@ pub struct Engine {
     name: String,
     model: BridgeTower,
     processor: Processor,
+    min_score: Option<f32>,
+}
+
+/// What `calibration.json` beside a checkpoint's weights says of its match probabilities, as measured by
+/// [`crate::eval`] on pictures of the kind that it knows. Published checkpoints have none.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Deserialize)]
+pub struct Calibration {
+    /// The highest cut-off that keeps 95 % of the right photos, 0 to 1.
+    pub min_score: f32,
+}
+
+impl Calibration {
+    fn read(dir: &Path) -> Result<Option<Self>> {
+        let path = dir.join("calibration.json");
+        if !path.exists() {
+            return Ok(None);
+        }
+        let json = std::fs::read(&path).map_err(Error::io(&path))?;
+        let wrong = |reason: String| Error::Checkpoint {
+            path: path.clone(),
+            reason,
+        };
+        let read: Self = serde_json::from_slice(&json).map_err(|e| wrong(e.to_string()))?;
+        if !(0.0..=1.0).contains(&read.min_score) {
+            return Err(wrong(format!(
+                "min_score is {}, no probability",
+                read.min_score
+            )));
+        }
+        Ok(Some(read))
+    }
 }
 
 /// What the matching (ITM) head says of a text and a photo.
@@ -97,7 +128,7 @@ pub struct Contrast {
 }
 
 impl Engine {
-    /// Loads `model`, a folder or a hub id; `progress` is told of downloads.
+    /// Loads `model`: a folder, a hub id, or [`DEMO`](crate::model::DEMO); `progress` is told of downloads.
     pub fn load(model: &str, options: &EngineOptions, progress: DownloadProgress) -> Result<Self> {
         let dir = locate(model, options.offline, progress)?;
         let device = options.device.open()?;
@@ -110,7 +141,7 @@ impl Engine {
             config.max_text_tokens(),
         )?;
         // A folder's name must mean the same from every working directory: indexes remember it.
-        let name = if Path::new(model).is_dir() {
+        let name = if model != DEMO && Path::new(model).is_dir() {
             let absolute = std::path::absolute(model).map_err(Error::io(model))?;
             absolute.display().to_string()
         } else {
@@ -120,12 +151,19 @@ impl Engine {
             name,
             model: bridgetower,
             processor,
+            min_score: Calibration::read(&dir)?.map(|calibration| calibration.min_score),
         })
     }
 
     /// The folder (absolute) or hub id it was loaded from.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The match probability below which the checkpoint's own calibration calls a photo no match, if it has one:
+    /// see [`Calibration`].
+    pub fn min_score(&self) -> Option<f32> {
+        self.min_score
     }
 
     /// The model's stages, for what this type does not offer.

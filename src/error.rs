@@ -159,7 +159,7 @@ impl Error {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::NoModel { .. } => {
-                "--model takes a folder with config.json and weights, or a hub id such as BridgeTower/bridgetower-large-itm-mlm-itc"
+                "--model takes a folder with config.json and weights, a hub id such as BridgeTower/bridgetower-large-itm-mlm-itc, or demo, the small model that is part of the program"
             }
             Self::Checkpoint { .. } => {
                 "download the checkpoint again, or compare its config.json with its weights"

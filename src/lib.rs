@@ -56,7 +56,9 @@ mod search;
 
 pub use device::{DeviceChoice, Precision};
 pub use embedding::Embedding;
-pub use engine::{Contrast, Engine, EngineOptions, Filled, FilledMask, ItmLogits, PairScore};
+pub use engine::{
+    Calibration, Contrast, Engine, EngineOptions, Filled, FilledMask, ItmLogits, PairScore,
+};
 pub use error::{Error, Result};
 pub use index::{
     Candidate, Changes, IndexReader, IndexWriter, PhotoFilter, Pins, SearchOptions, Status,

@@ -24,9 +24,10 @@ pub const FAILED: u8 = 2;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Model")]
 pub struct ModelArgs {
-    /// Checkpoint: a folder, or a hub id such as BridgeTower/bridgetower-large-itm-mlm-itc [default: the
-    /// one that the index was built with]
-    #[arg(long, value_name = "DIR|ID", env = "BT_MODEL", global = true)]
+    /// Checkpoint: a folder, a hub id such as BridgeTower/bridgetower-large-itm-mlm-itc, or demo, the small
+    /// one that is part of the program and knows drawn pictures only [default: the one that the index was
+    /// built with]
+    #[arg(long, value_name = "DIR|ID|demo", env = "BT_MODEL", global = true)]
     pub model: Option<String>,
 
     /// Where to compute: auto, cpu, cuda or metal

@@ -73,7 +73,8 @@ pub struct SearchArgs {
     #[arg(long, value_name = "DIR|ID", env = "BT_RERANK_MODEL")]
     pub rerank_model: Option<String>,
 
-    /// Show only photos that match with at least this probability, 0 to 1
+    /// Show only photos that match with at least this probability, 0 to 1; 0 shows all [default: what the
+    /// checkpoint's calibration says, where it has one, as demo has]
     #[arg(long, value_name = "P", env = "BT_MIN_SCORE", value_parser = probability)]
     pub min_score: Option<f32>,
 

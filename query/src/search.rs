@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use bridgetower::{
-    Engine, Error, Found, IndexReader, QueryOptions, Searcher, Term, default_rerank,
+    Engine, Error, Found, IndexReader, QueryOptions, Searcher, Term, TermContent, default_rerank,
 };
 use bt_cli::{DONE, NOTHING_FOUND};
 
@@ -40,15 +40,19 @@ pub fn search(program: &Program) -> anyhow::Result<u8> {
     searcher.check()?;
     let loaded = started.elapsed();
 
+    let rerank = match args.rerank {
+        _ if args.no_rerank => 0,
+        Some(k) => k as usize,
+        None => default_rerank(searcher.reranker),
+    };
     let options = QueryOptions {
         top: args.top as usize,
         candidates: args.candidates as usize,
-        rerank: match args.rerank {
-            _ if args.no_rerank => 0,
-            Some(k) => k as usize,
-            None => default_rerank(searcher.reranker),
+        rerank,
+        min_score: match args.min_score {
+            Some(least) => Some(least).filter(|least| *least > 0.0),
+            None => calibrated_cut_off(args, &terms, rerank, searcher.reranker),
         },
-        min_score: args.min_score,
         filter: None,
     };
     let bar = program.output.bar("reading candidates {pos}/{len} {eta}");
@@ -82,6 +86,23 @@ pub fn search(program: &Program) -> anyhow::Result<u8> {
     } else {
         DONE
     })
+}
+
+/// Where the reranker's own calibration ends the results. Not where it would end them for want of a match
+/// probability: of a photo's likeness, and of more hits than are read together with the query.
+fn calibrated_cut_off(
+    args: &SearchArgs,
+    terms: &[Term],
+    rerank: usize,
+    reranker: &Engine,
+) -> Option<f32> {
+    let asks_in_words = terms
+        .iter()
+        .any(|term| matches!(term.content, TermContent::Text(_)));
+    let reads_all_hits = args.top as usize <= rerank;
+    reranker
+        .min_score()
+        .filter(|_| asks_in_words && reads_all_hits)
 }
 
 fn terms(args: &SearchArgs) -> anyhow::Result<Vec<Term>> {
@@ -149,8 +170,15 @@ fn report(program: &Program, found: &Found, options: &QueryOptions) {
     for warning in &found.warnings {
         program.output.warn(warning);
     }
-    if found.hits.is_empty() {
-        program.output.warn("nothing found");
+    match options.min_score {
+        Some(least) if found.hits.is_empty() && found.reranked > 0 => {
+            program.output.warn(format!(
+                "nothing found: none of {} candidates matches with a probability of {least} or more (--min-score 0 shows them)",
+                found.reranked
+            ));
+        }
+        _ if found.hits.is_empty() => program.output.warn("nothing found"),
+        _ => {}
     }
     if options.min_score.is_some() && found.reranked == 0 {
         program

@@ -29,11 +29,18 @@ const WEIGHT_FILES: [&str; 4] = [
     "pytorch_model.bin.index.json",
 ];
 
-/// The folder of `model`: a folder as it is, or a hub id (`owner/name`) through the hub's local cache.
+/// What `--model` calls the checkpoint that is part of the program; a folder of that name is `./demo`.
+pub const DEMO: &str = "demo";
+
+/// The folder of `model`: a folder as it is, [`DEMO`], or a hub id (`owner/name`) through the hub's local
+/// cache.
 ///
 /// What the cache lacks is downloaded into it, unless `offline` (or `HF_HUB_OFFLINE`) is set. The cache
 /// is where the hub's own tools keep it (`HF_HUB_CACHE`, `HF_HOME`), so their downloads are found.
 pub fn locate(model: &str, offline: bool, progress: DownloadProgress) -> Result<PathBuf> {
+    if model == DEMO {
+        return demo();
+    }
     if Path::new(model).is_dir() {
         return Ok(model.into());
     }
@@ -55,6 +62,19 @@ pub fn locate(model: &str, offline: bool, progress: DownloadProgress) -> Result<
         ));
     }
     download(model, &cache, progress)
+}
+
+#[cfg(feature = "demo")]
+fn demo() -> Result<PathBuf> {
+    super::demo::unpack()
+}
+
+#[cfg(not(feature = "demo"))]
+fn demo() -> Result<PathBuf> {
+    Err(no_model(
+        DEMO,
+        "this program was built without the cargo feature `demo`",
+    ))
 }
 
 /// `owner/name`, which cannot be mistaken for a path that someone typed.

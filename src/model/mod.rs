@@ -14,6 +14,8 @@
 //! Paper: <https://arxiv.org/abs/2206.08657>. Reference: the `BridgeTower` classes of `transformers`.
 
 mod config;
+#[cfg(feature = "demo")]
+mod demo;
 mod fingerprint;
 mod fusion;
 mod heads;
@@ -30,7 +32,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 
 pub use config::{Config, LinkTowerType, TextConfig, VisionConfig};
-pub use hub::{DownloadProgress, locate};
+pub use hub::{DEMO, DownloadProgress, locate};
 pub use text::TextBatch;
 
 use crate::error::{Error, Result};

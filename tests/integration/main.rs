@@ -1,6 +1,7 @@
 //! The library against the reference and against itself; nothing here needs a network, a GPU or weights.
 
 mod checkpoints;
+mod demo;
 mod eval;
 mod fixtures;
 mod golden;

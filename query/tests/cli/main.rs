@@ -1,6 +1,7 @@
 //! `bt-query` as its users run it, on a small random-weight checkpoint.
 
 mod contact_sheet;
+mod demo;
 mod eval;
 mod hub;
 
