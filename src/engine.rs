@@ -9,7 +9,7 @@ use crate::device::{DeviceChoice, Precision};
 use crate::embedding::Embedding;
 use crate::error::{Error, Result};
 use crate::index::Pins;
-use crate::model::{BridgeTower, Bridged, DEMO, DownloadProgress, ImageStates, TextStates, locate};
+use crate::model::{BridgeTower, Bridged, DownloadProgress, ImageStates, TextStates, locate};
 use crate::processor::{Pixels, Processor, TokenIds};
 
 /// How to load a model; the default is right on every machine.
@@ -141,7 +141,7 @@ impl Engine {
             config.max_text_tokens(),
         )?;
         // A folder's name must mean the same from every working directory: indexes remember it.
-        let name = if model != DEMO && Path::new(model).is_dir() {
+        let name = if dir == Path::new(model) {
             let absolute = std::path::absolute(model).map_err(Error::io(model))?;
             absolute.display().to_string()
         } else {

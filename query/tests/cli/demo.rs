@@ -2,57 +2,35 @@
 
 use std::path::Path;
 
-use assert_cmd::Command;
+use super::{World, bt_query, json, stdout};
 
-use super::{bt_query, json, stdout};
-
-/// An index of the gallery's first pictures, made by the library from the folder that the program embeds.
-fn index_of_gallery(dir: &Path) {
+/// An index of the gallery's first pictures.
+fn gallery() -> World {
     let gallery = Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo/gallery");
-    let photos = dir.join("photos");
-    std::fs::create_dir(&photos).expect("creates");
-    for number in 1..=40 {
-        let name = format!("{number:04}.jpg");
-        std::fs::copy(gallery.join(&name), photos.join(&name)).expect("copies");
-    }
-    let options = bridgetower::EngineOptions::default();
-    let engine = bridgetower::Engine::load("demo", &options, &mut |_, _, _| {}).expect("loads");
-    let pins = engine.pins().expect("ITC");
-    assert_eq!(pins.model_name, "demo");
-    let mut writer = bridgetower::IndexWriter::open(&dir.join("index"), &pins).expect("opens");
-    let cancel = std::sync::atomic::AtomicBool::new(false);
-    let options = bridgetower::BuildOptions::default();
-    bridgetower::build(
-        &mut writer,
-        &engine,
-        &[photos],
-        &options,
-        &cancel,
-        &mut |_| {},
-    )
-    .expect("builds");
+    World::by("demo", |photos| {
+        for number in 1..=40 {
+            let name = format!("{number:04}.jpg");
+            std::fs::copy(gallery.join(&name), photos.join(&name)).expect("copies");
+        }
+    })
 }
 
-fn asked(dir: &Path, query: &str) -> Command {
-    let mut command = bt_query();
-    command
-        .current_dir(dir)
-        .env("BT_INDEX", dir.join("index"))
-        .arg(query);
-    command
+#[test]
+fn an_index_remembers_the_demo_model_by_its_name() {
+    let index = bridgetower::IndexReader::open(&gallery().index()).expect("opens");
+    assert_eq!(index.pins().model_name, "demo");
 }
 
 #[test]
 fn words_find_the_picture_that_shows_them() {
-    let dir = tempfile::tempdir().expect("tempdir");
-    index_of_gallery(dir.path());
+    let world = gallery();
     for (query, picture) in [
         ("a cat by a window", "0001.jpg"),
         ("a birthday cake", "0009.jpg"),
         ("a house in the mountains", "0010.jpg"),
         ("a bicycle on the beach", "0011.jpg"),
     ] {
-        let hits = stdout(asked(dir.path(), query).arg("-f"));
+        let hits = stdout(&mut world.bt_query([query, "-f"]));
         let first = hits.lines().next().unwrap_or_default();
         assert!(first.ends_with(picture), "{query}: {hits}");
     }
@@ -60,19 +38,13 @@ fn words_find_the_picture_that_shows_them() {
 
 #[test]
 fn results_end_where_the_calibration_says() {
-    let dir = tempfile::tempdir().expect("tempdir");
-    index_of_gallery(dir.path());
+    let world = gallery();
     let options = bridgetower::EngineOptions::default();
     let engine = bridgetower::Engine::load("demo", &options, &mut |_, _, _| {}).expect("loads");
     let least = f64::from(engine.min_score().expect("is calibrated"));
     let scores = |arguments: &[&str]| -> Vec<f64> {
-        let answer = json(
-            &mut asked(dir.path(), "a birthday cake")
-                .args(["--json", "--top", "40"])
-                .args(arguments)
-                .assert()
-                .success(),
-        );
+        let mut command = world.bt_query(["a birthday cake", "--json", "--top", "40"]);
+        let answer = json(&mut command.args(arguments).assert().success());
         let hits = answer["hits"].as_array().expect("a list");
         let score = |hit: &serde_json::Value| hit["match_probability"].as_f64().expect("a score");
         hits.iter().map(score).collect()

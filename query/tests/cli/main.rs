@@ -42,16 +42,20 @@ impl World {
         })
     }
 
-    /// An index of what `fill` puts into a folder.
+    /// An index of what `fill` puts into a folder, by the small random-weight checkpoint.
     fn of(fill: impl Fn(&Path)) -> Self {
+        let model = fixture("checkpoints/tiny-random");
+        Self::by(model.to_str().expect("UTF-8"), fill)
+    }
+
+    /// An index by `model` of what `fill` puts into a folder.
+    fn by(model: &str, fill: impl Fn(&Path)) -> Self {
         let world = Self {
             dir: tempfile::tempdir().expect("tempdir"),
         };
         let photos = world.dir.path().join("photos");
         std::fs::create_dir(&photos).expect("creates");
         fill(&photos);
-        let model = fixture("checkpoints/tiny-random");
-        let model = model.to_str().expect("UTF-8");
         let engine =
             Engine::load(model, &EngineOptions::default(), &mut |_, _, _| {}).expect("loads");
         let mut writer =
