@@ -23,6 +23,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
+from tokenizers import Tokenizer
 
 from model import IMAGE_SIDE, MAX_TOKENS, PATCH, Demo
 from tokenizer import learn
@@ -188,8 +189,6 @@ class Language:
     def __init__(self, file: Path, pool: Pool):
         if not file.exists():
             learn(corpus(pool), 1600).save(str(file))
-        from tokenizers import Tokenizer
-
         self.tokenizer = Tokenizer.from_file(str(file))
         self.tokenizer.enable_truncation(MAX_TOKENS)
         self.mask_id = self.tokenizer.token_to_id("<mask>")

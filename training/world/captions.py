@@ -8,7 +8,6 @@ from .scene import MIN_OFFSET, Scene
 from .things import COLOURS, KINDS, THINGS
 
 NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five"}
-OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above", "front": "behind", "behind": "front", "near": "near"}
 
 # Wordings. Those for training and those for measuring share their words, not their sentences.
 RELATIONS = {

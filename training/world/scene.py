@@ -40,10 +40,6 @@ class Scene:
     weather: str | None
     seed: int  # Of everything that is drawn at random.
 
-    @property
-    def indoors(self) -> bool:
-        return self.place in INDOORS
-
     def group(self, kind: str) -> Group | None:
         return next((g for g in self.groups if g.kind == kind), None)
 
@@ -107,7 +103,7 @@ class Sampler:
             others = [c for c in COLOURS if c != a.colour]
             groups[0] = replace(a, colour=rng.choice(others))
         elif change == "count":
-            groups, in_front = self._arrange([a.kind], rng, count=rng.choice([n for n in range(1, 6) if n != a.count]))
+            groups, _ = self._arrange([a.kind], rng, count=rng.choice([n for n in range(1, 6) if n != a.count]))
             groups = [replace(groups[0], colour=a.colour, style=a.style, icon=a.icon)]
         elif change == "thing":
             other = rng.choice([k for k in self.kinds if scene.group(k) is None])
