@@ -11,7 +11,7 @@ from transformers import (
 from model import IMAGE_SIDE, Demo
 
 torch.manual_seed(7)
-demo = Demo(vocabulary=300, kinds=10).eval()
+demo = Demo(vocabulary=300, kinds=10, roles=7).eval()
 for p in demo.parameters():
     p.data += 0.05 * torch.randn_like(p)
 ids = torch.randint(5, 300, (3, 9))
@@ -31,13 +31,15 @@ def reference(task):
 with torch.no_grad():
     text, text_last = demo.text_states(ids, mask)
     image, _ = demo.image_states(pixels)
-    states, pooled, _ = demo.fuse(text, image, mask)
+    states, pooled, _ = demo.fuse(text, image, mask, words=3)
+    _, first_only, _ = demo.fuse(text, image, mask, words=1)
     theirs = reference(BridgeTowerForContrastiveLearning)
     pairs = {
         "text_embeds": (demo.text_embeds(text_last), theirs.text_embeds),
         "image_embeds": (demo.image_embeds(image), theirs.image_embeds),
         "cross_embeds": (demo.cross_embeds(pooled), theirs.cross_embeds),
         "itm": (demo.itm_score(pooled), reference(BridgeTowerForImageAndTextRetrieval).logits),
+        "itm, 1 word": (demo.itm_score(first_only), demo.itm_score(pooled)),
         "mlm": (demo.mlm_score(states)[mask == 1], reference(BridgeTowerForMaskedLM).logits[mask == 1]),
     }
 for name, (ours, theirs) in pairs.items():

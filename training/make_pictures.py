@@ -18,15 +18,17 @@ from world.captions import absent_query, describe, may_hold, swapped, write
 from world.scene import Group, Sampler, Scene, render, unseen_composition
 from world.things import ABSENT_KINDS, ABSENT_TEST, KINDS, THINGS
 
-# Name → pictures, artwork styles.
+# Name → pictures, artwork styles, and how many siblings follow a scene at most: others that differ from it in a
+# single fact. In `details` three follow every scene, as photographs of one occasion do.
 SETS = {
-    "test": (1000, tuple(TRAIN_STYLES)),
-    "style": (1000, tuple(HELD_OUT_STYLES)),
-    "calibration": (1000, tuple(TRAIN_STYLES)),
-    "gallery": (300, tuple(TRAIN_STYLES)),
+    "test": (1000, tuple(TRAIN_STYLES), lambda rng: int(rng.random() < 0.4)),
+    "details": (1000, tuple(TRAIN_STYLES), lambda rng: 3),
+    "style": (1000, tuple(HELD_OUT_STYLES), lambda rng: int(rng.random() < 0.4)),
+    "calibration": (1000, tuple(TRAIN_STYLES), lambda rng: int(rng.random() < 0.4)),
+    "gallery": (300, tuple(TRAIN_STYLES), lambda rng: int(rng.random() < 0.4)),
 }
 ABSENT_QUERIES = 100
-SIBLINGS = 0.4  # How many of the scenes are followed by one that differs in a single fact.
+SIBLING_TRIES = 12  # Where several are wanted: some would fit another scene's caption too.
 
 
 def main():
@@ -35,12 +37,12 @@ def main():
     parser.add_argument("--set", choices=SETS, required=True)
     parser.add_argument("out", type=Path)
     args = parser.parse_args()
-    count, styles = SETS[args.set]
+    count, styles, siblings = SETS[args.set]
     rng = random.Random(f"measure {args.set}")
     artwork = Artwork(args.artwork)
     sampler = Sampler(artwork, styles, tuple(k for k in KINDS if k not in ABSENT_KINDS))
     chosen = showcase(sampler, rng) if args.set == "gallery" else []
-    records = choose(sampler, rng, count, chosen)
+    records = choose(sampler, rng, count, siblings, chosen)
     args.out.mkdir(parents=True, exist_ok=True)
     lines = []
     for number, (scene, description) in enumerate(records):
@@ -52,7 +54,7 @@ def main():
     print(f"{len(records)} pictures and {ABSENT_QUERIES} queries for what they do not show in {args.out}")
 
 
-def choose(sampler, rng, count, records):
+def choose(sampler, rng, count, siblings, records):
     """Scenes with full descriptions, each true of its own scene alone."""
     def admit(scene):
         description = describe(scene, rng, full=True)
@@ -63,10 +65,13 @@ def choose(sampler, rng, count, records):
 
     while len(records) < count:
         scene = sampler.unseen_scene(rng)
-        if admit(scene) and rng.random() < SIBLINGS and len(records) < count:
-            sibling = sampler.sibling(scene, rng)
-            if unseen_composition(sibling):
-                admit(sibling)
+        if not admit(scene):
+            continue
+        wanted = siblings(rng)
+        for _ in range(SIBLING_TRIES if wanted > 1 else wanted):
+            if wanted and len(records) < count:
+                sibling = sampler.sibling(scene, rng)
+                wanted -= unseen_composition(sibling) and admit(sibling)
     return records
 
 

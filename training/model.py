@@ -17,7 +17,7 @@ from transformers import (
 HIDDEN, HEADS, TOWER_LAYERS, CROSS_LAYERS, EMBED = 192, 3, 6, 3, 128
 IMAGE_SIDE, PATCH = 128, 16
 MAX_TOKENS = 64
-TRAINING_ONLY = ("patch_kind.", "patch_place.", "word_place.")
+TRAINING_ONLY = ("patch_kind.", "patch_place.", "word_place.", "word_broken.", "word_role.", "word_beside.")
 
 
 def config(vocabulary: int) -> BridgeTowerConfig:
@@ -41,7 +41,7 @@ def config(vocabulary: int) -> BridgeTowerConfig:
 class Demo(nn.Module):
     """One trunk and all published heads, under the checkpoint's names."""
 
-    def __init__(self, vocabulary: int, kinds: int):
+    def __init__(self, vocabulary: int, kinds: int, roles: int):
         super().__init__()
         self.config = config(vocabulary)
         contrastive = BridgeTowerForContrastiveLearning(self.config)
@@ -53,10 +53,14 @@ class Demo(nn.Module):
         self.itm_score = BridgeTowerForImageAndTextRetrieval(self.config).itm_score
         self.mlm_score = BridgeTowerForMaskedLM(self.config).mlm_score
         # Serve training only and are not saved with the model: which kind covers each patch, which patch it is,
-        # and in which patch the centre lies of the thing that a word names.
+        # in which patch the centre lies of the thing that a word names, whether what is said of it is false, its part in a
+        # relation, and the words before and after it.
         self.patch_kind = nn.Linear(HIDDEN, kinds + 1)
         self.patch_place = nn.Linear(HIDDEN, (IMAGE_SIDE // PATCH) ** 2)
         self.word_place = nn.Linear(HIDDEN, (IMAGE_SIDE // PATCH) ** 2)
+        self.word_broken = nn.Linear(HIDDEN, 1)
+        self.word_role = nn.Linear(HIDDEN, roles)
+        self.word_beside = nn.ModuleList(nn.Linear(HIDDEN, HIDDEN) for _ in range(2))
 
     @property
     def split(self) -> int:
@@ -84,8 +88,9 @@ class Demo(nn.Module):
         image_type = self.bridgetower.token_type_embeddings.weight[1]
         return [self.bridgetower.cross_modal_image_transform(b) + image_type for b in bridges], bridges
 
-    def text_states(self, ids, mask):
-        """[B, T] → the text tower's state at each bridge, each [B, T, H], and the last."""
+    def text_states(self, ids, mask, early=None):
+        """[B, T] → the text tower's state at each bridge, each [B, T, H], and the last. `early`, a list, is given the
+        state half way up."""
         text = self.bridgetower.text_model
         e = text.embeddings
         positions = torch.cumsum(mask, 1) * mask + 1
@@ -96,33 +101,37 @@ class Demo(nn.Module):
         for i, layer in enumerate(text.encoder.layer):
             state = attention(layer.attention, state, state, bias)
             state = feed_forward(layer, state)
+            if early is not None and i + 1 == TOWER_LAYERS // 2:
+                early.append(state)
             if i + 1 >= self.split:
                 bridges.append(state)
         text_type = self.bridgetower.token_type_embeddings.weight[0]
         return [self.bridgetower.cross_modal_text_transform(b) + text_type for b in bridges], bridges[-1]
 
-    def fuse(self, text, image, mask, seen=None):
-        """Paired bridge states → (text states [B, T, H], pooled [B, 2H], text states before the last layer).
+    def fuse(self, text, image, mask, words, seen=None):
+        """Paired bridge states → (text states [words, T, H] of the last `words` pairs, pooled [B, 2H], all text states after
+        each layer but the last, [B, T, H] each).
         `seen`, a list, is given what the first head of each layer looks at in the picture, [B, T, patches + 1]."""
         trunk = self.bridgetower
         bias = attention_bias(mask, text[0].dtype)
+        below = []
         t = trunk.cross_modal_text_layernorm(text[0])
         v = trunk.cross_modal_image_layernorm(image[0])
-        for i in range(CROSS_LAYERS):
+        for i, (text_layer, image_layer) in enumerate(zip(trunk.cross_modal_text_layers, trunk.cross_modal_image_layers)):
             if i > 0:
                 t = trunk.cross_modal_text_link_tower[i - 1](text[i], t, None)
                 v = trunk.cross_modal_image_link_tower[i - 1](image[i], v, None)
-            last = i == CROSS_LAYERS - 1
-            before_last = t
-            text_layer, image_layer = trunk.cross_modal_text_layers[i], trunk.cross_modal_image_layers[i]
-            own = attention(text_layer.attention, t, t, bias)
-            t_next = feed_forward(text_layer, attention(text_layer.crossattention, own, v, None, seen))
-            # Of the picture's last states only the first is read.
-            queries = v[:, :1] if last else v
-            v = feed_forward(image_layer, attention(image_layer.crossattention, attention(image_layer.attention, queries, v, None), t, bias))
-            t = t_next
-        pooled = torch.cat([trunk.cross_modal_text_pooler(t), trunk.cross_modal_image_pooler(v)], -1)
-        return t, pooled, before_last
+            if i < CROSS_LAYERS - 1:
+                t, v = cross_layer(text_layer, t, t, bias, v, None, seen), cross_layer(image_layer, v, v, None, t, bias)
+                below.append(t)
+        # Of the last layer only the first states are read, but for the texts with masked words.
+        rest = len(t) - words
+        asked = cross_layer(text_layer, t[rest:], t[rest:], bias[rest:], v[rest:], None)
+        first = cross_layer(text_layer, t[:rest, :1], t[:rest], bias[:rest], v[:rest], None)
+        first_image = cross_layer(image_layer, v[:, :1], v, None, t, bias)
+        first_text = torch.cat([first, asked[:, :1]])
+        pooled = torch.cat([trunk.cross_modal_text_pooler(first_text), trunk.cross_modal_image_pooler(first_image)], -1)
+        return asked, pooled, below
 
     def text_embeds(self, last):
         return F.normalize(self.itc_text_head(last[:, 0]).float(), dim=-1)
@@ -158,6 +167,12 @@ def attention(block, x, context, bias, seen=None):
     own = getattr(block, "self")
     mixed = attend(own.query(x), own.key(context), own.value(context), bias, seen)
     return block.output.LayerNorm(block.output.dense(mixed) + x)
+
+
+def cross_layer(layer, queries, own, own_bias, other, other_bias, seen=None):
+    """A cross-modal layer: `queries`, states of `own`, look at their own stream, then at the other."""
+    x = attention(layer.attention, queries, own, own_bias)
+    return feed_forward(layer, attention(layer.crossattention, x, other, other_bias, seen))
 
 
 def feed_forward(layer, x):

@@ -16,6 +16,8 @@ import pickle
 import random
 import shutil
 import time
+from collections import deque
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -29,7 +31,7 @@ from model import IMAGE_SIDE, MAX_TOKENS, PATCH, Demo
 from tokenizer import learn
 from world import captions
 from world.backgrounds import SIDE
-from world.captions import absent_query, describe, may_hold, near_miss, write
+from world.captions import Description, Noun, broken_facts, describe, may_hold, near_miss, unknown_noun, write
 from world.scene import Scene, unseen_composition
 from world.things import ABSENT_TEST, ABSENT_TRAIN, KINDS, THINGS
 
@@ -40,6 +42,11 @@ NOUN_MASKED, OTHER_MASKED = 0.5, 0.1
 JOINT_RATE = 0.6
 # Matching starts on any mismatches, or it learns nothing for long, and gets to near misses over so many steps.
 HARDENING_STEPS = 700
+RECENT_BATCHES = 12
+# Tokens of a training caption at most, and of every batch, so that all shapes stay the same.
+WIDTH = 32
+INVERSE = {"left": "right", "right": "left", "above": "below", "below": "above", "front": "behind", "behind": "front"}
+ROLES = (None, *INVERSE)
 
 
 def main():
@@ -52,7 +59,7 @@ def main():
     if args.start_from and not tokenizer.exists():
         shutil.copy(args.start_from / "tokenizer.json", tokenizer)
     language = Language(tokenizer, pool)
-    model = Demo(language.tokenizer.get_vocab_size(), len(KINDS))
+    model = Demo(language.tokenizer.get_vocab_size(), len(KINDS), len(ROLES))
     optimiser = Optimiser(model)
     state_file = args.run / "state.pt"
     step = 0
@@ -68,14 +75,15 @@ def main():
           f"{language.tokenizer.get_vocab_size()} tokens", flush=True)
     total = args.tower_steps + args.joint_steps
     log = Log(args.run / "log.jsonl", every=args.log_every)
+    recent = Recent(batches=RECENT_BATCHES)
     saved = time.monotonic()
     while step < total:
         towers_only = step < args.tower_steps
         batch = Batch(args.tower_batch if towers_only else args.joint_batch, pool, language,
                       random.Random(f"{args.seed} {step}"))
         torch.manual_seed(args.seed * 1_000_003 + step)
-        hardness = min(1, (step - args.tower_steps) / HARDENING_STEPS)
-        losses = tower_losses(model, batch) if towers_only else joint_losses(model, batch, hardness)
+        hardness = 1 if args.start_from else min(1, (step - args.tower_steps) / HARDENING_STEPS)
+        losses = tower_losses(model, batch) if towers_only else joint_losses(model, batch, recent, hardness)
         losses["loss"].backward()
         optimiser.step(learning_rate(step, args))
         step += 1
@@ -183,6 +191,15 @@ class Pool:
         return [self.scenes[n] for n in numbers], ((pixels.float() / 255 - MEAN) / STD).bfloat16(), labels
 
 
+@dataclass(frozen=True)
+class Text:
+    """A caption as token ids; `nouns` holds, for each noun of what it claims, the token that names it."""
+
+    ids: list[int]
+    description: Description
+    nouns: list[int]
+
+
 class Language:
     """The tokenizer, learnt on first use, and which of its tokens name things."""
 
@@ -199,8 +216,14 @@ class Language:
         }
         self.nouns = {i for w in words for i in [self.tokenizer.token_to_id("Ġ" + w)] if i is not None}
 
-    def encode(self, texts: list[str]) -> list[list[int]]:
-        return [e.ids for e in self.tokenizer.encode_batch(texts)]
+    def encode(self, text: str, description: Description) -> Text:
+        encoded = self.tokenizer.encode(text)
+        return Text(encoded.ids, description, [self._token(noun.kind, text, encoded) for noun in description.nouns])
+
+    def _token(self, kind: str, text: str, encoded) -> int:
+        if kind in THINGS:
+            return next((i for i, token in enumerate(encoded.ids) if token in self.names[kind]), 0)
+        return encoded.char_to_token(text.index(kind) + len(kind) - 1) or 0
 
     def mask(self, ids: list[int], rng: random.Random) -> tuple[list[int], list[int]]:
         """Masked ids and targets, -100 where nothing is asked."""
@@ -232,46 +255,32 @@ class Batch:
     def __init__(self, size: int, pool: Pool, language: Language, rng: random.Random):
         firsts = rng.sample(pool.pairs, size // 2)
         self.scenes, self.pixels, self.labels = pool.take([n for first in firsts for n in (first, first + 1)])
-        descriptions, texts, foils = [], [], []
+        texts, foils = [], []
         for scene in self.scenes:
-            description = describe(scene, rng, full=rng.random() < 0.5)
-            wording = rng.random()
-            descriptions.append(description)
-            texts.append(write(description, random.Random(wording), "train"))
-            miss = near_miss(description, scene, rng)
-            if miss is None or rng.random() < 0.08:
-                foils.append(absent_query(rng.choice(ABSENT_TRAIN), rng))
-            else:
-                foils.append(write(miss, random.Random(wording), "train"))
-        ids = language.encode(texts)
-        self.text = padded(ids)
-        self.foil = padded(language.encode(foils))
-        masked = [language.mask(caption, rng) for caption in ids[::2]]
-        self.masked = padded([m for m, _ in masked])
-        self.targets = padded([t for _, t in masked], fill=-100)[0]
-        self.mismatch = mismatches(descriptions, self.scenes)
-        named = [named_things(d, s, i, language) for d, s, i in zip(descriptions, self.scenes, ids)]
-        self.named_kinds = padded([kinds for kinds, _ in named], fill=-100)[0]
-        self.named_places = padded([places for _, places in named], fill=-100)[0]
+            text, foil = captioned(scene, language, rng)
+            while max(len(text.ids), len(foil.ids)) > WIDTH:
+                text, foil = captioned(scene, language, rng)
+            texts.append(text)
+            foils.append(foil)
+        self.texts, self.foils = texts, foils
+        self.masked = [language.mask(text.ids, rng) for text in texts[::2]]
+        self.mismatch = mismatches([text.description for text in texts], self.scenes)
 
 
-def named_things(description, scene, ids, language) -> tuple[list[int], list[int]]:
-    """For each token the kind of thing that it names and the patch with its centre; -100 for all other words."""
-    kinds, places = [-100] * len(ids), [-100] * len(ids)
-    for noun in description.nouns:
-        token = next((i for i, token in enumerate(ids) if token in language.names[noun.kind]), None)
-        if token is not None:
-            x, y = scene.group(noun.kind).centre
-            cells = IMAGE_SIDE // PATCH
-            column, row = (min(int(v * cells / SIDE), cells - 1) for v in (x, y))
-            kinds[token], places[token] = KINDS.index(noun.kind), row * cells + column
-    return kinds, places
+def captioned(scene: Scene, language: Language, rng: random.Random) -> tuple[Text, Text]:
+    """A caption, and one in the same words that is false in one fact or asks for what no picture shows."""
+    description = describe(scene, rng, full=rng.random() < 0.5)
+    miss = near_miss(description, scene, rng)
+    if miss is None or rng.random() < 0.08:
+        place = rng.choice((None, scene.place))
+        miss = Description((Noun(unknown_noun(rng)),), place=place, plain_colour=place and scene.plain_colour)
+    wording = rng.random()
+    return tuple(language.encode(write(d, random.Random(wording), "train"), d) for d in (description, miss))
 
 
 def padded(rows, fill=1):
-    width = max(map(len, rows))
-    ids = torch.full((len(rows), width), fill)
-    mask = torch.zeros(len(rows), width, dtype=torch.long)
+    ids = torch.full((len(rows), WIDTH), fill)
+    mask = torch.zeros(len(rows), WIDTH, dtype=torch.long)
     for i, row in enumerate(rows):
         ids[i, : len(row)] = torch.tensor(row)
         mask[i, : len(row)] = 1
@@ -292,67 +301,188 @@ def mismatches(descriptions, scenes: list[Scene]) -> torch.Tensor:
 
 def tower_losses(model: Demo, batch: Batch) -> dict:
     bridges, towers = model.image_states(batch.pixels)
-    _, text_last = model.text_states(*batch.text)
+    _, text_last = model.text_states(*padded([text.ids for text in batch.texts]))
     text, image = model.text_embeds(text_last), model.image_embeds(bridges)
     itc, _ = contrast(model, text, image, batch.mismatch)
     patch = patch_loss(model, towers, batch.labels)
     return {"loss": itc + patch, "itc": itc, "patch": patch}
 
 
-def joint_losses(model: Demo, batch: Batch, hardness: float) -> dict:
+def joint_losses(model: Demo, batch: Batch, recent: "Recent", hardness: float) -> dict:
     size = len(batch.scenes)
+    own, asking = torch.arange(size), len(batch.masked)
     image, towers = model.image_states(batch.pixels)
-    groups = [batch.text, batch.foil, batch.masked]
-    width = max(ids.shape[1] for ids, _ in groups)
-    ids = torch.cat([F.pad(ids, (0, width - ids.shape[1]), value=1) for ids, _ in groups])
-    mask = torch.cat([F.pad(m, (0, width - m.shape[1])) for _, m in groups])
-    text, text_last = model.text_states(ids, mask)
+    all_texts = batch.texts + batch.foils
+    ids, mask = padded([text.ids for text in all_texts] + [ids for ids, _ in batch.masked])
+    early = []
+    text, text_last = model.text_states(ids, mask, early)
+    beside, beside_right = beside_loss(model, early[0][:size], ids[:size], mask[:size])
     text_embeds, image_embeds = model.text_embeds(text_last[:size]), model.image_embeds(image)
     itc, logits = contrast(model, text_embeds, image_embeds, batch.mismatch)
 
+    # Pairs: each picture with its caption, each caption with a wrong picture, each picture with a wrong text, and
+    # pictures with their masked captions.
     with torch.no_grad():
-        hard_images = mined(logits, batch.mismatch, hardness)
         hard_texts = mined(logits.T, batch.mismatch.T, hardness)
-        own = torch.arange(size)
         hard_texts = torch.where(torch.rand(size) < 0.6 * hardness, own + size, hard_texts)
-        half = len(batch.masked[0])
-        texts = torch.cat([own, own, hard_texts, 2 * size + torch.arange(half)])
-        images = torch.cat([own, hard_images, own, own[::2]])
+        hard_images = mined(logits, batch.mismatch, hardness)
+        confused = recent.confused_with(batch.texts, text_embeds, hardness)
+    image = recent.beside(image, confused)
+    scenes = batch.scenes + [recent.scenes[n] for n in confused.values()]
+    for n, row in enumerate(confused):
+        hard_images[row] = size + n
+    texts = torch.cat([own, own, hard_texts, 2 * size + torch.arange(asking)])
+    images = torch.cat([own, hard_images, own, own[::2]])
     seen = []
-    states, pooled, before_last = model.fuse([s[texts] for s in text], [s[images] for s in image], mask[texts], seen)
+    states, pooled, below = model.fuse(
+        [s[texts] for s in text], [s[images] for s in image], mask[texts], words=asking, seen=seen)
+    recent.add(batch.scenes, [s[:size].detach() for s in image], image_embeds.detach())
     scores = model.itm_score(pooled[: 3 * size]).float()
     matches = (torch.arange(3 * size) < size).long()
     itm = F.cross_entropy(scores, matches)
 
-    targets = F.pad(batch.targets, (0, width - batch.targets.shape[1]), value=-100)
+    targets, _ = padded([targets for _, targets in batch.masked], fill=-100)
     asked = targets != -100
-    words = model.mlm_score(states[3 * size :][asked]).float()
+    words = model.mlm_score(states[asked]).float()
     mlm = F.cross_entropy(words, targets[asked])
 
-    widen = lambda tokens: F.pad(tokens, (0, width - tokens.shape[1]), value=-100)
-    places, kinds = widen(batch.named_places), widen(batch.named_kinds)
-    named = places != -100
-    place_logits = model.word_place(before_last[:size][named]).float()
-    place = F.cross_entropy(place_logits, places[named])
-    look, looked_right = look_loss(seen[:-1], kinds, batch.labels)
+    rows, tokens, broken = facts(all_texts, scenes, texts[: 3 * size].tolist(), images[: 3 * size].tolist())
+    told = model.word_broken(below[-1][rows, tokens]).float().squeeze(-1)
+    fact = F.binary_cross_entropy_with_logits(told, broken)
+
+    rows, tokens, roles = parts_in_relations(all_texts)
+    role = sum(F.cross_entropy(model.word_role(state[rows, tokens]).float(), roles) for state in text) / len(text)
+
+    rows, tokens, kinds, places = named_things(batch)
+    place_logits = [model.word_place(state[rows, tokens]).float() for state in below]
+    place = sum(F.cross_entropy(logits, places) for logits in place_logits) / len(below)
+    look, looked_right = look_loss(seen, rows, tokens, kinds, batch.labels)
 
     cross = model.cross_embeds(pooled[:size])
     scale = model.logit_scale.float().exp()
     to_cross = sum(F.cross_entropy(masked_logits(scale * e @ cross.T, batch.mismatch), own)
                    for e in (text_embeds, image_embeds)) / 2
     patch = patch_loss(model, towers, batch.labels)
-    where = torch.stack([model.patch_place(state[:, 1:]).float() for state in image])  # [bridges, B, patches, patches]
+    where = torch.stack([model.patch_place(state[:size, 1:]).float() for state in image])  # [bridges, B, patches, patches]
     own_place = torch.arange(where.shape[2]).expand(where.shape[:3])
     patch_place = F.cross_entropy(where.flatten(0, 2), own_place.flatten())
-    loss = itc + 2 * itm + mlm + 0.3 * to_cross + patch + 0.3 * patch_place + place + 0.4 * look
+    loss = itc + 2 * itm + mlm + fact + role + 0.3 * beside + 0.3 * to_cross + patch + 0.3 * patch_place + place + 0.2 * look
     return {
-        "loss": loss, "itc": itc, "itm": itm, "mlm": mlm, "to_cross": to_cross, "patch": patch,
+        "loss": loss, "itc": itc, "itm": itm, "mlm": mlm, "fact": fact, "role": role, "beside": beside, "beside_right": beside_right, "to_cross": to_cross, "patch": patch,
         "patch_place": patch_place, "place": place,
         "look": look, "looked_right": looked_right,
-        "place_right": (place_logits.argmax(1) == places[named]).float().mean(),
-        "itm_right": (scores.argmax(1) == matches).float().mean(),
+        "place_right": (place_logits[-1].argmax(1) == places).float().mean(),
+        "place_first": (place_logits[0].argmax(1) == places).float().mean(),
+        "fact_right": ((told > 0) == (broken > 0)).float().mean(),
+        **itm_rights(scores, size, hard_texts),
         "mlm_right": (words.argmax(1) == targets[asked]).float().mean(),
+        "recent": torch.tensor(len(confused) / size),
     }
+
+
+def itm_rights(scores, size, hard_texts):
+    """Shares of matching that are right: of all pairs, of true ones, of wrong pictures; and how often a true caption
+    beats its near miss."""
+    right = (scores.argmax(1) == (torch.arange(3 * size) < size)).float()
+    odds = scores[:, 1] - scores[:, 0]
+    foiled = hard_texts >= size
+    beaten = (odds[:size] > odds[2 * size :])[foiled].float()
+    return {"itm_right": right.mean(), "true_right": right[:size].mean(), "image_right": right[size : 2 * size].mean(),
+            "beats_foil": beaten.mean()}
+
+
+def facts(all_texts, scenes, texts, images):
+    """Which words of which pairs say what is false of the picture: (pair, token, 1 or 0) for each noun, as tensors."""
+    rows, tokens, broken = [], [], []
+    for row, (t, i) in enumerate(zip(texts, images)):
+        text = all_texts[t]
+        for token, false in zip(text.nouns, broken_facts(text.description, scenes[i])):
+            if token:
+                rows.append(row)
+                tokens.append(token)
+                broken.append(float(false))
+    return torch.tensor(rows), torch.tensor(tokens), torch.tensor(broken)
+
+
+def beside_loss(model, state, ids, mask):
+    """How hard it is to tell the words before and after each word, and the share told right: what tells "a dog left of
+    a cat" from "a cat left of a dog"."""
+    words = model.bridgetower.text_model.embeddings.word_embeddings.weight[: ids.max() + 1]
+    losses, rights = [], []
+    for shift, guess in zip((-1, 1), model.word_beside):
+        there = mask.bool() & mask.roll(-shift, 1).bool()
+        there[:, 0 if shift < 0 else -1] = False
+        logits = (guess(state[there]) @ words.T).float()
+        losses.append(F.cross_entropy(logits, ids.roll(-shift, 1)[there]))
+        rights.append((logits.argmax(1) == ids.roll(-shift, 1)[there]).float().mean())
+    return sum(losses) / 2, sum(rights) / 2
+
+
+def parts_in_relations(all_texts):
+    """For each noun of each text: text, token, and index into ROLES of its part in the text's relations; as tensors."""
+    parts = []
+    for row, text in enumerate(all_texts):
+        description = text.description
+        roles = [None] * len(text.nouns)
+        for relation, first in ((description.relation, 0), (description.relation_2, 2)):
+            if relation not in (None, "near"):
+                roles[first : first + 2] = relation, INVERSE[relation]
+        parts += [(row, token, ROLES.index(role)) for token, role in zip(text.nouns, roles) if token]
+    return torch.tensor(parts).T
+
+
+def named_things(batch: Batch):
+    """For each noun of the true captions: caption, token, kind of thing, and the patch with its centre; as tensors."""
+    named = []
+    cells = IMAGE_SIDE // PATCH
+    for row, (text, scene) in enumerate(zip(batch.texts, batch.scenes)):
+        for token, noun in zip(text.nouns, text.description.nouns):
+            if token:
+                column, line = (min(int(v * cells / SIDE), cells - 1) for v in scene.group(noun.kind).centre)
+                named.append((row, token, KINDS.index(noun.kind), line * cells + column))
+    return torch.tensor(named).T
+
+
+class Recent:
+    """Pictures of the last steps with their states: what a text is confused with among hundreds, where a batch holds
+    64. Not saved: a run that goes on fills it anew."""
+
+    def __init__(self, batches: int):
+        self.batches = deque(maxlen=batches)
+
+    def add(self, scenes, states, embeds):
+        self.batches.append((scenes, states, embeds))
+
+    @property
+    def scenes(self) -> list[Scene]:
+        return [scene for scenes, _, _ in self.batches for scene in scenes]
+
+    def confused_with(self, texts, text_embeds, hardness, tries=6) -> dict[int, int]:
+        """Caption → number of a recent picture that it is surely false of, drawn from those that its embedding is
+        nearest to; for a share of the captions that grows with hardness."""
+        found = {}
+        if not self.batches:
+            return found
+        embeds = torch.cat([embeds for _, _, embeds in self.batches])
+        scenes = self.scenes
+        shares = (40 * text_embeds.detach() @ embeds.T).softmax(1) + 1e-7
+        drawn = torch.multinomial(shares, tries).tolist()
+        for row, text in enumerate(texts):
+            if torch.rand(()) < 0.7 * hardness:
+                wrong = [n for n in drawn[row] if not may_hold(text.description, scenes[n])]
+                if wrong:
+                    found[row] = wrong[0]
+        return found
+
+    def beside(self, states, confused: dict[int, int]):
+        """A batch's states, one tensor a bridge, and after them those of the pictures that its captions are confused with."""
+        if not confused:
+            return states
+        size = len(self.batches[0][0])
+        old = [self.batches[n // size][1] for n in confused.values()]
+        places = [n % size for n in confused.values()]
+        return [torch.cat([now, torch.stack([o[bridge][place] for o, place in zip(old, places)])])
+                for bridge, now in enumerate(states)]
 
 
 def contrast(model, text, image, mismatch):
@@ -387,10 +517,9 @@ def patch_loss(model, towers, labels):
     return 0.4 * losses[0] + 0.6 * losses[1]
 
 
-def look_loss(seen, kinds, labels):
+def look_loss(seen, rows, tokens, kinds, labels):
     """How far words for things are from looking at those things, and the share of their looks that is right."""
-    rows, tokens = (kinds != -100).nonzero(as_tuple=True)
-    shown = labels[rows] == kinds[rows, tokens][:, None]
+    shown = labels[rows] == kinds[:, None]
     visible = shown.any(1)
     shares = [(look[rows, tokens][:, 1:].float() * shown).sum(1)[visible] for look in seen]
     share = torch.stack(shares)

@@ -7,6 +7,7 @@ Licences and attributions are in the model card.
 
 import io
 import json
+import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -59,7 +60,9 @@ class Artwork:
             drawn = drawn.crop(drawn.getchannel("A").point(lambda a: 255 * (a > 8)).getbbox())
             scale = RASTER_SIDE / max(drawn.size)
             size = [max(1, round(side * scale)) for side in drawn.size]
-            drawn.resize(size, Image.Resampling.LANCZOS).save(cached)
+            part = cached.with_suffix(f".{os.getpid()}")  # Several workers draw at once.
+            drawn.resize(size, Image.Resampling.LANCZOS).save(part, "PNG")
+            part.replace(cached)
         return Image.open(cached).convert("RGBA")
 
     def _load_set(self, package: str) -> dict:

@@ -5,20 +5,52 @@ from dataclasses import dataclass, replace
 
 from .backgrounds import INDOORS, OUTDOORS, PLAIN_COLOURS
 from .scene import MIN_OFFSET, Scene
-from .things import COLOURS, KINDS, THINGS
+from .things import ABSENT_TRAIN, COLOURS, KINDS, THINGS, Thing
 
 NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five"}
 
 # Wordings. Those for training and those for measuring share their words, not their sentences.
 RELATIONS = {
     "train": {
-        "left": ("{a} left of {b}", "{a} to the left of {b}", "{b} with {a} on its left", "{a} on the left, {b} on the right"),
-        "right": ("{a} right of {b}", "{a} to the right of {b}", "{b} with {a} on its right", "{a} on the right and {b} on the left"),
-        "above": ("{a} above {b}", "{a} over {b}", "{b} with {a} above it", "{a} at the top, {b} at the bottom"),
-        "below": ("{a} below {b}", "{a} under {b}", "{b} with {a} below it", "{a} at the bottom and {b} at the top"),
-        "front": ("{a} in front of {b}", "{b} behind {a}"),
-        "behind": ("{a} behind {b}", "{b} in front of {a}"),
-        "near": ("{a} and {b}", "{a} with {b}", "{a} by {b}", "{a} next to {b}", "{a} near {b}", "{a} beside {b}"),
+        "left": (
+            "{a} left of {b}", "{a} to the left of {b}", "{b} with {a} on its left", "{a} on the left, {b} on the right",
+            "to the left of {b} {a}", "left of {b} there is {a}", "{b} and left of it {a}", "{b}, on its left {a}",
+            "{a} at the left and {b} at the right", "the right side shows {b}, the left side {a}", "{b} that has {a} to its left",
+            "{a} left, {b} right", "there is {a} to the left of {b}", "on the right {b} and on the left {a}",
+        ),
+        "right": (
+            "{a} right of {b}", "{a} to the right of {b}", "{b} with {a} on its right", "{a} on the right and {b} on the left",
+            "to the right of {b} {a}", "right of {b} there is {a}", "{b} and right of it {a}", "{b}, on its right {a}",
+            "{a} at the right and {b} at the left", "the left side shows {b}, the right side {a}", "{b} that has {a} to its right",
+            "{a} right, {b} left", "there is {a} to the right of {b}", "on the left {b} and on the right {a}",
+        ),
+        "above": (
+            "{a} above {b}", "{a} over {b}", "{b} with {a} above it", "{a} at the top, {b} at the bottom",
+            "above {b} {a}", "over {b} there is {a}", "{b} and above it {a}", "{b}, over it {a}",
+            "at the bottom {b} and at the top {a}", "the top shows {a}, the bottom {b}", "{b} that has {a} over it",
+            "{a} top, {b} bottom", "there is {a} above {b}", "there is {a} over {b}",
+        ),
+        "below": (
+            "{a} below {b}", "{a} under {b}", "{b} with {a} below it", "{a} at the bottom and {b} at the top",
+            "below {b} {a}", "under {b} there is {a}", "{b} and below it {a}", "{b}, under it {a}",
+            "at the top {b} and at the bottom {a}", "the bottom shows {a}, the top {b}", "{b} that has {a} under it",
+            "{a} bottom, {b} top", "there is {a} below {b}", "there is {a} under {b}",
+        ),
+        "front": (
+            "{a} in front of {b}", "{b} behind {a}", "there is {a} in front of {b}", "{b}, and in front of it {a}",
+            "in front of {b} there is {a}", "{a} at the front and {b} at the back", "{b} that has {a} in front of it",
+            "behind {a} there is {b}", "{a}, and {b} at the back", "front {a}, back {b}", "{a} and behind it {b}",
+        ),
+        "behind": (
+            "{a} behind {b}", "{b} in front of {a}", "there is {a} behind {b}", "{b}, and behind it {a}",
+            "behind {b} there is {a}", "{a} at the back and {b} at the front", "{b} that has {a} behind it",
+            "in front of {a} there is {b}", "{b}, and {a} at the back", "back {a}, front {b}", "{a} and in front of it {b}",
+        ),
+        "near": (
+            "{a} and {b}", "{a} with {b}", "{a} by {b}", "{a} next to {b}", "{a} near {b}", "{a} beside {b}",
+            "{a} and also {b}", "there is {a} near {b}", "next to {b} {a}", "beside {b} there is {a}", "{b}, and by it {a}",
+            "{a} {b}", "{a}, {b}", "{a} that has {b} next to it",
+        ),
     },
     "test": {
         "left": ("on the left {a}, to the right of it {b}", "{a} is left of {b}"),
@@ -63,15 +95,32 @@ PLACE_NOUNS = {
     "sea": ("the sea", "the ocean"), "underwater": ("underwater", "under water"), "space": ("space", "outer space"),
     "plain": ("a {colour} background", "plain {colour}"),
 }
+ONSETS = "b c d f g h j k l m n p r s t v w z bl br ch cl cr dr fl fr gl gr pl pr sh sk sl sp st th tr tw wh".split() + [""]
+CODAS = "b d g k l m n p r s t x ck ld mp nd ng nt rd rk rt sh st th".split() + [""] * 20
 FRAMES = {
-    "train": ("{text}", "{text}", "{text}", "a picture of {text}", "a photo of {text}", "{text} in a picture"),
+    "train": (
+        "{text}", "{text}", "{text}", "{text}", "{text}", "a picture of {text}", "a photo of {text}", "{text} in a picture",
+        "the picture of {text}", "photo with {text}", "there is {text}", "show {text}", "a picture that shows {text}",
+        "{text} in the photo", "picture: {text}", "where is {text}",
+    ),
     "test": ("{text}", "the photo of {text}", "find {text}"),
+}
+# How a third thing, a second pair and the surroundings join the rest.
+THIRD = {
+    "train": ("{t}, and {c}", "{t} and also {c}", "{c}, and {t}", "{t}; {c}", "{t}, also {c}", "{c}; {t}", "{t}, and there is {c}"),
+    "test": ("{t}, with {c}", "{c} and {t}"),
+}
+FOURTH = {"train": ("{t}, and {r}", "{t}; {r}", "{t}, also {r}", "{t} and {r}"), "test": ("{t}, {r}",)}
+ORDERS = {
+    "train": ("{t} {w}", "{t} {w}", "{t} {w}", "{t}, {w}", "{t}; {w}", "{w}: {t}", "{w} {t}", "{w} there is {t}"),
+    "test": ("{t} {w}", "{w}, {t}"),
 }
 
 
 @dataclass(frozen=True)
 class Noun:
-    """A noun phrase: count None says "a cat" or just "cat"; colour and size only when said."""
+    """A noun phrase: count None says "a cat" or just "cat"; colour and size only when said. A kind that is not in
+    the world stands for itself, and no picture shows it."""
 
     kind: str
     count: int | None = None
@@ -192,7 +241,7 @@ def near_miss(description: Description, scene: Scene, rng: random.Random) -> Des
     """A description that differs in one fact and is false of the scene."""
     for _ in range(8):
         nouns = list(description.nouns)
-        change = rng.choices(("swap", "noun", "count", "colour", "place", "time"), weights=(44, 22, 8, 10, 8, 8))[0]
+        change = rng.choices(("swap", "noun", "unknown", "count", "colour", "place", "time"), weights=(40, 20, 12, 8, 10, 8, 8))[0]
         changed = None
         if change == "swap":
             changed = swapped(description)
@@ -201,6 +250,9 @@ def near_miss(description: Description, scene: Scene, rng: random.Random) -> Des
             kind = rng.choice([k for k in KINDS if scene.group(k) is None])
             colour = nouns[i].colour if THINGS[kind].recolourable else None
             nouns[i] = replace(nouns[i], kind=kind, colour=colour)
+        elif change == "unknown" and nouns:
+            i = rng.randrange(len(nouns))
+            nouns[i] = replace(nouns[i], kind=unknown_noun(rng))
         elif change == "count" and nouns:
             i = rng.randrange(len(nouns))
             nouns[i] = replace(nouns[i], count=rng.choice([n for n in (2, 3, 4, 5) if n != nouns[i].count]), size=None)
@@ -237,10 +289,10 @@ def write(description: Description, rng: random.Random, split: str, synonyms: fl
     else:
         text = rng.choice(relations[description.relation or "near"]).format(a=nouns[0], b=nouns[1])
         if len(nouns) == 3:
-            text = rng.choice({"train": ("{t}, and {c}", "{t} and also {c}", "{c}, and {t}"), "test": ("{t}, with {c}", "{c} and {t}")}[split]).format(t=text, c=nouns[2])
+            text = rng.choice(THIRD[split]).format(t=text, c=nouns[2])
         elif len(nouns) == 4:
             rest = rng.choice(relations[description.relation_2 or "near"]).format(a=nouns[2], b=nouns[3])
-            text = rng.choice({"train": ("{t}, and {r}", "{t}; {r}"), "test": ("{t}, {r}",)}[split]).format(t=text, r=rest)
+            text = rng.choice(FOURTH[split]).format(t=text, r=rest)
     where = []
     if description.place and nouns:
         where.append(rng.choice(PLACES[description.place]).format(colour=description.plain_colour))
@@ -253,8 +305,7 @@ def write(description: Description, rng: random.Random, split: str, synonyms: fl
     first = False
     if where:
         around = " ".join(where)
-        orders = {"train": ("{t} {w}", "{t} {w}", "{t}, {w}", "{w}: {t}"), "test": ("{t} {w}", "{w}, {t}")}[split]
-        order = rng.choice(orders)
+        order = rng.choice(ORDERS[split])
         first = order.startswith("{w}")
         text = order.format(t=text, w=around)
     frame = rng.choice(FRAMES[split])
@@ -262,7 +313,7 @@ def write(description: Description, rng: random.Random, split: str, synonyms: fl
 
 
 def _noun(noun: Noun, rng, bare: bool, synonyms: float) -> str:
-    thing = THINGS[noun.kind]
+    thing = THINGS.get(noun.kind) or Thing(noun.kind, noun.kind + "s", (), (), False)
     if noun.count is not None:
         adjectives = [NUMBERS[noun.count]]
         name = thing.plural
@@ -277,6 +328,27 @@ def _noun(noun: Noun, rng, bare: bool, synonyms: float) -> str:
     if noun.count is not None or bare:
         return phrase
     return ("an " if phrase[0] in "aeiou" and not phrase.startswith("uni") else "a ") + phrase
+
+
+def unknown_noun(rng: random.Random) -> str:
+    """A noun that no picture shows: a real one, or syllables in a row, so that any unknown word comes to say so."""
+    if rng.random() < 0.4:
+        return rng.choice(ABSENT_TRAIN)
+    syllable = lambda: rng.choice(ONSETS) + rng.choice("aeiou") + rng.choice(CODAS)
+    return "".join(syllable() for _ in range(rng.randint(1, 4)))
+
+
+def broken_facts(description: Description, scene: Scene) -> list[bool]:
+    """For each noun whether what is said of it is false of a scene: its being there, its count, colour or size, or a
+    relation that it takes part in."""
+    broken = [not may_hold(Description((noun,)), scene) for noun in description.nouns]
+    for relation, first in ((description.relation, 0), (description.relation_2, 2)):
+        a, b = description.nouns[first : first + 2] if relation else (None, None)
+        if relation and scene.group(a.kind) and scene.group(b.kind):
+            false = not _relation_may_hold(relation, a.kind, b.kind, scene)
+            broken[first] |= false
+            broken[first + 1] |= false
+    return broken
 
 
 def absent_query(noun: str, rng: random.Random) -> str:
