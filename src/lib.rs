@@ -61,8 +61,8 @@ pub use engine::{
 };
 pub use error::{Error, Result};
 pub use index::{
-    Candidate, Changes, IndexReader, IndexWriter, PhotoFilter, Pins, SearchOptions, Status,
-    VerifyReport, destroy, verify,
+    Candidate, Changes, IndexReader, IndexWriter, PhotoPredicate, Pins, Plan, SearchOptions,
+    Status, VerifyReport, destroy, verify,
 };
 pub use ingest::{BuildEvent, BuildOptions, BuildReport, build};
 pub use photo::{ContentHash, GpsPosition, Photo, PhotoId, PhotoMetadata};
