@@ -63,6 +63,16 @@ pub enum Error {
         reason: String,
     },
 
+    // --- filters ---
+    /// A condition on photos that cannot be understood, or that no photo could meet.
+    #[error("{reason}")]
+    Filter {
+        /// What is wrong with it, as it was typed.
+        reason: String,
+        /// What can be typed instead, in one line.
+        accepted: &'static str,
+    },
+
     // --- index ---
     /// No index at that place.
     #[error("no index at {}", path.display())]
@@ -172,6 +182,7 @@ impl Error {
             }
             Self::Device { .. } => "--device cpu works everywhere",
             Self::EmptyQuery => "describe what the photo shows: bt-query \"a cat by a window\"",
+            Self::Filter { accepted, .. } => accepted,
             Self::NoIndex { .. } => {
                 "build one first: bt-index build ./photos (--index or BT_INDEX choose another place)"
             }

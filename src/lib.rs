@@ -47,6 +47,7 @@ mod embedding;
 mod engine;
 mod error;
 pub mod eval;
+mod filter;
 mod index;
 mod ingest;
 pub mod model;
@@ -60,9 +61,10 @@ pub use engine::{
     Calibration, Contrast, Engine, EngineOptions, Filled, FilledMask, ItmLogits, PairScore,
 };
 pub use error::{Error, Result};
+pub use filter::{Area, Filter, MinSize, PathPatterns, parse_when};
 pub use index::{
-    Candidate, Changes, IndexReader, IndexWriter, PhotoFilter, Pins, SearchOptions, Status,
-    VerifyReport, destroy, verify,
+    Candidate, Changes, IndexReader, IndexWriter, PhotoPredicate, Pins, Plan, SearchOptions,
+    Status, VerifyReport, destroy, verify,
 };
 pub use ingest::{BuildEvent, BuildOptions, BuildReport, build};
 pub use photo::{ContentHash, GpsPosition, Photo, PhotoId, PhotoMetadata};

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use crate::embedding::Embedding;
 use crate::engine::{Engine, ItmLogits};
 use crate::error::{Error, Result};
-use crate::index::{Candidate, IndexReader, SearchOptions};
+use crate::index::{Candidate, IndexReader, PhotoPredicate, SearchOptions};
 use crate::model::{Bridged, TextStates};
 use crate::photo::Photo;
 use crate::processor::Pixels;
@@ -83,8 +83,8 @@ pub struct QueryOptions<'a> {
     pub rerank: usize,
     /// Drops photos that match with a lower probability, and all that were not reranked.
     pub min_score: Option<f32>,
-    /// Only photos for which this is true.
-    pub filter: Option<&'a (dyn Fn(&Photo) -> bool + Sync)>,
+    /// Only photos for which this is true: any closure, or one that asks a [`Filter`](crate::Filter).
+    pub filter: Option<&'a PhotoPredicate<'a>>,
 }
 
 impl Default for QueryOptions<'_> {

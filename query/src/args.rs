@@ -5,10 +5,13 @@ use std::path::PathBuf;
 use bt_cli::{Generated, IndexArgs, ModelArgs, OutputArgs};
 use clap::{Args, Parser, Subcommand};
 
+use crate::filter::FilterArgs;
+
 /// Finds photos by what they show, and reads every candidate together with the query before it answers
 ///
 /// The query is text ("a cat by a window") or a photo whose path starts with ./, ../, / or `file://`.
 /// A number and a colon before a term weigh it: "2:a cat". Put -- before a query that is a command's name.
+/// Photos must pass all filters that are given.
 ///
 /// Exit status: 0 found, 1 nothing found, 2 error.
 #[derive(Debug, Parser)]
@@ -81,6 +84,9 @@ pub struct SearchArgs {
     /// Also draw the hits, as they rank with and without reranking, into this .png or .jpg
     #[arg(long, value_name = "FILE", env = "BT_CONTACT_SHEET", value_parser = picture)]
     pub contact_sheet: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub filter: FilterArgs,
 
     #[command(flatten)]
     pub format: FormatArgs,

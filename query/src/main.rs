@@ -3,6 +3,7 @@
 mod args;
 mod contact_sheet;
 mod eval;
+mod filter;
 mod output;
 mod search;
 mod tasks;

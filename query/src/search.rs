@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use bridgetower::{
-    Engine, Error, Found, IndexReader, QueryOptions, Searcher, Term, TermContent, default_rerank,
+    Engine, Error, Found, IndexReader, Photo, PhotoPredicate, QueryOptions, Searcher, Term,
+    TermContent, default_rerank,
 };
 use bt_cli::{DONE, NOTHING_FOUND};
 
@@ -19,6 +20,10 @@ const DEFAULT_RERANK_MODEL: &str = "BridgeTower/bridgetower-large-itm-mlm-gaudi"
 pub fn search(program: &Program) -> anyhow::Result<u8> {
     let args = &program.search;
     let terms = terms(args)?;
+    let filter = args.filter.read()?;
+    let passes = filter
+        .as_ref()
+        .map(|filter| move |photo: &Photo| filter.matches(photo));
     let index = IndexReader::open(&program.index.dir()?)?;
     let started = Instant::now();
     let embedder = program
@@ -53,7 +58,7 @@ pub fn search(program: &Program) -> anyhow::Result<u8> {
             Some(least) => Some(least).filter(|least| *least > 0.0),
             None => calibrated_cut_off(args, &terms, rerank, searcher.reranker),
         },
-        filter: None,
+        filter: passes.as_ref().map(|passes| passes as &PhotoPredicate),
     };
     let bar = program.output.bar("reading candidates {pos}/{len} {eta}");
     let found = searcher.search(&terms, &options, &mut |done, total| {
@@ -62,7 +67,7 @@ pub fn search(program: &Program) -> anyhow::Result<u8> {
     })?;
     bar.finish_and_clear();
 
-    report(program, &found, &options);
+    report(program, &index, &found, &options)?;
     program.output.note(format!(
         "model loaded in {loaded:.1?}, {} photos searched and {} reranked in {:.1?}",
         index.len(),
@@ -166,23 +171,49 @@ fn draw(program: &Program, path: &Path, found: &Found) -> anyhow::Result<()> {
         .with_context(|| path.display().to_string())
 }
 
-fn report(program: &Program, found: &Found, options: &QueryOptions) {
+fn report(
+    program: &Program,
+    index: &IndexReader,
+    found: &Found,
+    options: &QueryOptions,
+) -> anyhow::Result<()> {
     for warning in &found.warnings {
         program.output.warn(warning);
     }
-    match options.min_score {
-        Some(least) if found.hits.is_empty() && found.reranked > 0 => {
-            program.output.warn(format!(
-                "nothing found: none of {} candidates matches with a probability of {least} or more (--min-score 0 shows them)",
-                found.reranked
-            ));
-        }
-        _ if found.hits.is_empty() => program.output.warn("nothing found"),
-        _ => {}
+    if found.hits.is_empty() {
+        program.output.warn(why_nothing(index, found, options)?);
     }
-    if options.min_score.is_some() && found.reranked == 0 {
+    let read_none = found.reranked == 0 && !found.by_similarity.is_empty();
+    if options.min_score.is_some() && read_none {
         program
             .output
             .warn("--min-score needs words in the query: photos alone have no match probability");
     }
+    Ok(())
+}
+
+fn why_nothing(
+    index: &IndexReader,
+    found: &Found,
+    options: &QueryOptions,
+) -> anyhow::Result<String> {
+    let mut reasons = Vec::new();
+    if let Some(least) = options.min_score.filter(|_| found.reranked > 0) {
+        reasons.push(format!(
+            "none of {} candidates matches with a probability of {least} or more (--min-score 0 shows them)",
+            found.reranked
+        ));
+    }
+    if let Some(filter) = options.filter {
+        reasons.push(format!(
+            "the filters left {} of {} photos",
+            index.count(filter)?,
+            index.len()
+        ));
+    }
+    Ok(if reasons.is_empty() {
+        "nothing found".into()
+    } else {
+        format!("nothing found: {}", reasons.join("; "))
+    })
 }

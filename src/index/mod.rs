@@ -11,6 +11,7 @@ mod hnsw;
 mod lock;
 mod map;
 mod photos;
+mod plan;
 mod reader;
 mod similarity;
 mod snapshot;
@@ -28,7 +29,8 @@ pub use codec::Pins;
 pub use folder::destroy;
 pub(crate) use similarity::dot;
 
-pub use reader::{Candidate, IndexReader, PhotoFilter, SearchOptions};
+pub use plan::Plan;
+pub use reader::{Candidate, IndexReader, PhotoPredicate, SearchOptions};
 pub use status::Status;
 pub use verify::{VerifyReport, verify};
 pub use writer::IndexWriter;

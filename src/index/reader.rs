@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use super::codec::Pins;
 use super::folder;
 use super::graph::Effort;
+use super::plan::{Course, Plan, Sample, Work};
 use super::similarity::{Scored, dot};
 use super::snapshot::Snapshot;
 use crate::embedding::Embedding;
@@ -19,13 +20,6 @@ use crate::photo::{Photo, PhotoId};
 /// Rows kept during a graph search (`ef`) where the caller does not say. Finds all of the 10 best and 99 %
 /// of the 100 best among 100,000 clustered vectors (`benches/hnsw_recall.rs`).
 const DEFAULT_EF: usize = 200;
-/// A graph search that would visit more than one row in this many gives way to a scan of all rows, which
-/// reads memory in order and takes a sixth of the time per row.
-const VISITED_PART: usize = 8;
-/// Photos that a filter is tried on first. If fewer than one in [`PASSING_PART`] pass, the graph search
-/// would come to that anyway.
-const FILTER_SAMPLE: usize = 128;
-const PASSING_PART: usize = 20;
 /// A publication may remove the snapshot between our reading its name and opening it.
 const OPEN_ATTEMPTS: usize = 20;
 const OPEN_PAUSE: Duration = Duration::from_millis(5);
@@ -45,11 +39,13 @@ pub struct SearchOptions<'a> {
     /// less than the number of photos wanted.
     pub ef: Option<usize>,
     /// Which photos may be found; all where `None`.
-    pub filter: Option<&'a PhotoFilter<'a>>,
+    pub filter: Option<&'a PhotoPredicate<'a>>,
+    /// How to find them; other plans than the cheapest are for measurements.
+    pub plan: Plan,
 }
 
-/// Whether a photo may be found.
-pub type PhotoFilter<'a> = dyn Fn(&Photo) -> bool + Sync + 'a;
+/// Whether a photo may be found. Asked on several threads, and not of every photo.
+pub type PhotoPredicate<'a> = dyn Fn(&Photo) -> bool + Sync + 'a;
 
 /// A photo that was found.
 #[derive(Debug, Clone, PartialEq)]
@@ -133,21 +129,28 @@ impl IndexReader {
         options: &SearchOptions,
     ) -> Result<Vec<Candidate>> {
         self.check_dim(query)?;
-        match self.graph_rows(query, k, options)? {
-            Some(rows) => self.best_photos(rows, k, options.filter),
-            None => self.best_photos(self.all_rows(query), k, options.filter),
-        }
+        let course = self.course(query, k, options)?;
+        self.follow(course, query, k, options)
     }
 
-    /// Like [`search`](Self::search), by comparing the query with every photo.
+    /// Like [`search`](Self::search), exact.
     pub fn search_exact(
         &self,
         query: &Embedding,
         k: usize,
-        filter: Option<&PhotoFilter>,
+        filter: Option<&PhotoPredicate>,
     ) -> Result<Vec<Candidate>> {
-        self.check_dim(query)?;
-        self.best_photos(self.all_rows(query), k, filter)
+        let options = SearchOptions {
+            filter,
+            plan: Plan::Scan,
+            ..SearchOptions::default()
+        };
+        self.search(query, k, &options)
+    }
+
+    /// The number of photos that pass a filter.
+    pub fn count(&self, filter: &PhotoPredicate) -> Result<usize> {
+        self.passing(filter).map(|positions| positions.len())
     }
 
     /// All photos, by ascending id.
@@ -189,39 +192,109 @@ impl IndexReader {
         })
     }
 
-    /// The best rows by graph, along with all rows that are not in it; `None` where a scan is quicker.
-    pub(super) fn graph_rows(
+    /// What a search by these options does.
+    pub(super) fn course(
         &self,
         query: &Embedding,
         k: usize,
         options: &SearchOptions,
-    ) -> Result<Option<Vec<Scored>>> {
-        if self.is_selective(options.filter)? {
-            return Ok(None);
+    ) -> Result<Course> {
+        if options.plan == Plan::Graph {
+            return Ok(Course {
+                graph_budget: usize::MAX,
+                filter_first: false,
+            });
         }
-        let (graph, vectors) = (self.snapshot.graph(), self.snapshot.vectors());
-        let similarity = |row| dot(query.as_slice(), vectors.row(row));
-        let effort = Effort {
-            ef: options.ef.unwrap_or(DEFAULT_EF).max(k),
-            budget: graph.rows() / VISITED_PART,
+        let sample = match options.filter {
+            Some(filter) => Sample::take(&self.snapshot, query, filter)?,
+            None => None,
         };
-        let accept = |row| self.has_photo(row, options.filter);
-        let Some(mut rows) = graph.search(similarity, accept, effort)? else {
-            return Ok(None);
+        let work = Work {
+            rows: self.snapshot.vectors().rows(),
+            graph_rows: match options.plan {
+                Plan::Scan => 0,
+                Plan::Cheapest | Plan::Graph => self.snapshot.graph().rows(),
+            },
+            photos: self.len(),
+            wanted: k,
+            ef: ef(k, options),
+            threads: rayon::current_num_threads(),
         };
-        let tail = graph.rows() as u32..vectors.rows() as u32;
-        rows.extend(tail.map(|row| Scored {
-            similarity: similarity(row),
-            row,
-        }));
-        Ok(Some(rows))
+        Ok(work.cheapest(sample))
     }
 
-    fn all_rows(&self, query: &Embedding) -> Vec<Scored> {
+    /// The best photos, found as the course says.
+    pub(super) fn follow(
+        &self,
+        course: Course,
+        query: &Embedding,
+        k: usize,
+        options: &SearchOptions,
+    ) -> Result<Vec<Candidate>> {
+        let by_graph = match course.graph_budget {
+            0 => None,
+            budget => {
+                let ef = ef(k, options);
+                self.graph_rows(query, Effort { ef, budget }, options.filter)?
+            }
+        };
+        let rows = match (by_graph, options.filter) {
+            (Some(rows), _) => rows,
+            (None, Some(filter)) if course.filter_first => self.passing_rows(query, filter)?,
+            (None, _) => self.score(query, 0..self.snapshot.vectors().rows() as u32),
+        };
+        self.best_photos(rows, k, options.filter)
+    }
+
+    /// The best rows by graph, along with all rows that are not in it; `None` where finding them would take
+    /// more effort.
+    fn graph_rows(
+        &self,
+        query: &Embedding,
+        effort: Effort,
+        filter: Option<&PhotoPredicate>,
+    ) -> Result<Option<Vec<Scored>>> {
+        let (graph, vectors) = (self.snapshot.graph(), self.snapshot.vectors());
+        let similarity = |row| dot(query.as_slice(), vectors.row(row));
+        let accept = |row| self.has_photo(row, filter);
+        let rows = graph.search(similarity, accept, effort)?;
+        Ok(rows.map(|mut rows| {
+            rows.extend(self.score(query, graph.rows() as u32..vectors.rows() as u32));
+            rows
+        }))
+    }
+
+    /// The rows of all photos that pass a filter, each once. Reads the records in order, which is quicker
+    /// than row by row: the graph's rows are in no order that memory knows.
+    fn passing_rows(&self, query: &Embedding, filter: &PhotoPredicate) -> Result<Vec<Scored>> {
+        let mut rows: Vec<u32> = self
+            .passing(filter)?
+            .into_iter()
+            .map(|position| self.snapshot.row_of(position))
+            .collect();
+        rows.sort_unstable();
+        rows.dedup();
+        Ok(self.score(query, rows))
+    }
+
+    /// Positions of the photos that pass a filter, ascending.
+    fn passing(&self, filter: &PhotoPredicate) -> Result<Vec<u32>> {
+        let positions = (0..self.len() as u32).into_par_iter().with_min_len(256);
+        positions
+            .filter_map(|position| match self.photo_at(position) {
+                Ok(photo) => filter(&photo).then_some(Ok(position)),
+                Err(error) => Some(Err(error)),
+            })
+            .collect()
+    }
+
+    fn score(
+        &self,
+        query: &Embedding,
+        rows: impl IntoParallelIterator<Item = u32, Iter: IndexedParallelIterator>,
+    ) -> Vec<Scored> {
         let vectors = self.snapshot.vectors();
-        let rows = (0..vectors.rows() as u32)
-            .into_par_iter()
-            .with_min_len(1024);
+        let rows = rows.into_par_iter().with_min_len(1024);
         rows.map(|row| Scored {
             similarity: dot(query.as_slice(), vectors.row(row)),
             row,
@@ -229,20 +302,7 @@ impl IndexReader {
         .collect()
     }
 
-    fn is_selective(&self, filter: Option<&PhotoFilter>) -> Result<bool> {
-        let Some(filter) = filter else {
-            return Ok(false);
-        };
-        let step = self.len().div_ceil(FILTER_SAMPLE).max(1);
-        let (mut sampled, mut passed) = (0, 0);
-        for position in (0..self.len() as u32).step_by(step) {
-            sampled += 1;
-            passed += usize::from(filter(&self.photo_at(position)?));
-        }
-        Ok(passed * PASSING_PART < sampled)
-    }
-
-    fn has_photo(&self, row: u32, filter: Option<&PhotoFilter>) -> Result<bool> {
+    fn has_photo(&self, row: u32, filter: Option<&PhotoPredicate>) -> Result<bool> {
         let positions = self.snapshot.photos_of(row);
         let Some(filter) = filter else {
             return Ok(!positions.is_empty());
@@ -261,7 +321,7 @@ impl IndexReader {
         &self,
         rows: Vec<Scored>,
         k: usize,
-        filter: Option<&PhotoFilter>,
+        filter: Option<&PhotoPredicate>,
     ) -> Result<Vec<Candidate>> {
         let mut found = Vec::with_capacity(k.min(rows.len()));
         let mut rows = BinaryHeap::from(rows);
@@ -288,4 +348,9 @@ impl IndexReader {
     fn photo_at(&self, position: u32) -> Result<Photo> {
         self.snapshot.record(position).map(|record| record.photo)
     }
+}
+
+/// Rows to keep during a search of the graph.
+fn ef(k: usize, options: &SearchOptions) -> usize {
+    options.ef.unwrap_or(DEFAULT_EF).max(k)
 }

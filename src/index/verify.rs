@@ -9,6 +9,7 @@ use super::folder;
 use super::graph::FlatGraph;
 use super::lock::BuildLock;
 use super::map::bytes_of;
+use super::plan::Plan;
 use super::reader::{IndexReader, SearchOptions};
 use super::similarity::dot;
 use super::state::check_graph;
@@ -221,6 +222,10 @@ fn compare(stored: &Stored, reader: &IndexReader, problems: &mut Vec<String>) ->
 /// may stand in for each other.
 fn sampled_recall(reader: &IndexReader) -> Result<Option<f64>> {
     let step = reader.len().div_ceil(RECALL_QUERIES).max(1);
+    let by_graph = SearchOptions {
+        plan: Plan::Graph,
+        ..SearchOptions::default()
+    };
     let (mut found, mut wanted) = (0, 0);
     for id in reader.snapshot().photo_ids().step_by(step) {
         let Some(query) = reader.embedding(id)? else {
@@ -228,7 +233,7 @@ fn sampled_recall(reader: &IndexReader) -> Result<Option<f64>> {
         };
         let exact = reader.search_exact(&query, RECALL_AT, None)?;
         let Some(last) = exact.last() else { continue };
-        let hits = reader.search(&query, RECALL_AT, &SearchOptions::default())?;
+        let hits = reader.search(&query, RECALL_AT, &by_graph)?;
         wanted += exact.len();
         found += hits
             .iter()

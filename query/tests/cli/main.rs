@@ -3,6 +3,7 @@
 mod contact_sheet;
 mod demo;
 mod eval;
+mod filters;
 mod hub;
 
 use std::path::{Path, PathBuf};

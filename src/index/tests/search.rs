@@ -1,12 +1,15 @@
 //! Searches, against comparing with every photo.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Rng, build, ids, open, photo, problems, rebuild_graph};
 use crate::embedding::Embedding;
 use crate::error::Error;
+use crate::index::plan::{Course, Plan};
 use crate::index::reader::{IndexReader, SearchOptions};
+use crate::index::similarity::dot;
 use crate::index::status::Status;
 use crate::index::{Changes, IndexWriter};
 use crate::photo::{Photo, PhotoId};
@@ -39,9 +42,39 @@ fn large_index(dir: &Path) -> (IndexWriter, Vec<Embedding>) {
     (writer, embeddings)
 }
 
-/// Whether the graph answers, or a scan does because the graph would take longer.
-fn goes_by_graph(reader: &IndexReader, query: &Embedding, options: &SearchOptions) -> bool {
-    reader.graph_rows(query, 10, options).unwrap().is_some()
+/// The `k` of the photos that are most similar to the query, best first, of equals the older ones.
+fn brute_force(
+    reader: &IndexReader,
+    photos: &[(PhotoId, Photo)],
+    query: &Embedding,
+    k: usize,
+) -> Vec<PhotoId> {
+    let snapshot = reader.snapshot();
+    let mut scored: Vec<(f32, PhotoId)> = photos
+        .iter()
+        .map(|&(id, _)| {
+            let row = snapshot.row_of(snapshot.position(id).unwrap());
+            (dot(query.as_slice(), snapshot.vectors().row(row)), id)
+        })
+        .collect();
+    scored.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    scored.into_iter().take(k).map(|(_, id)| id).collect()
+}
+
+/// The photos of an index that pass a filter, by ascending id.
+fn passing(reader: &IndexReader, filter: impl Fn(&Photo) -> bool) -> Vec<(PhotoId, Photo)> {
+    let photos = reader.photos().map(Result::unwrap);
+    photos.filter(|(_, photo)| filter(photo)).collect()
+}
+
+/// Whether the same photos were found, in any order: copies tie.
+fn is_same(found: &[PhotoId], wanted: &[PhotoId]) -> bool {
+    let sorted = |ids: &[PhotoId]| {
+        let mut ids = ids.to_vec();
+        ids.sort();
+        ids
+    };
+    sorted(found) == sorted(wanted)
 }
 
 #[test]
@@ -57,22 +90,23 @@ fn searches_by_graph_find_what_a_scan_finds() {
     let reader = IndexReader::open(dir.path()).unwrap();
     let graph_search = SearchOptions {
         ef: Some(20),
-        filter: None,
+        plan: Plan::Graph,
+        ..SearchOptions::default()
     };
-    let (mut found, mut wanted, mut by_graph) = (0, 0, 0);
+    let cheapest = SearchOptions {
+        plan: Plan::Cheapest,
+        ..graph_search
+    };
+    let (mut found, mut wanted) = (0, 0);
     for query in embeddings.iter().skip(2).step_by(11) {
         let exact = ids(&reader.search_exact(query, 10, None).unwrap());
         let hits = ids(&reader.search(query, 10, &graph_search).unwrap());
-        by_graph += usize::from(goes_by_graph(&reader, query, &graph_search));
         wanted += exact.len();
         found += hits.iter().filter(|id| exact.contains(id)).count();
+        let course = reader.course(query, 10, &cheapest).unwrap();
+        assert!(course.graph_budget > 0, "{course:?}");
     }
     assert!(found * 100 >= wanted * 99, "{found} of {wanted}");
-    assert!(
-        by_graph * 11 > wanted,
-        "{by_graph} of {} by graph",
-        wanted / 10
-    );
     // Three hundred copies of two pictures: all found, and none of them stands in the way.
     let copies = reader.search(&embeddings[1], 150, &graph_search).unwrap();
     assert!(copies.iter().all(|copy| copy.similarity > 0.999_999));
@@ -83,37 +117,79 @@ fn filters_of_any_selectivity_get_the_best_that_pass() {
     let dir = tempfile::tempdir().unwrap();
     let (_writer, embeddings) = large_index(dir.path());
     let reader = IndexReader::open(dir.path()).unwrap();
-    for one_in in [1, 2, 10, 100, 1000, 10_000] {
-        let filter = |photo: &Photo| photo.metadata.width.is_multiple_of(one_in);
-        let options = SearchOptions {
-            ef: Some(10),
-            filter: Some(&filter),
+    // From all photos to 0.1 %, then one, then none.
+    for one_in in [1, 2, 10, 100, 1000, 6400, 10_000] {
+        let filter = |photo: &Photo| {
+            photo.size.is_multiple_of(one_in) && (photo.size > 0 || one_in < 10_000)
         };
-        let (mut found, mut wanted, mut by_graph) = (0, 0, 0);
-        for query in embeddings.iter().skip(3).step_by(97) {
-            let exact = reader.search_exact(query, 10, Some(&filter)).unwrap();
-            let hits = reader.search(query, 10, &options).unwrap();
-            assert_eq!(hits.len(), exact.len(), "one in {one_in}");
-            assert!(hits.iter().all(|hit| filter(&hit.photo)));
-            let exact = ids(&exact);
-            wanted += exact.len();
-            found += ids(&hits).iter().filter(|id| exact.contains(id)).count();
-            by_graph += usize::from(goes_by_graph(&reader, query, &options));
+        let options = SearchOptions {
+            ef: Some(20),
+            filter: Some(&filter),
+            plan: Plan::Cheapest,
+        };
+        let by_graph = SearchOptions {
+            plan: Plan::Graph,
+            ..options
+        };
+        let passing = passing(&reader, filter);
+        assert_eq!(reader.count(&filter).unwrap(), passing.len());
+        let (mut wanted, mut found, mut found_by_graph) = (0, 0, 0);
+        for query in embeddings.iter().skip(3).step_by(211) {
+            let best = brute_force(&reader, &passing, query, 10);
+            // A scan in either order is exact.
+            for filter_first in [false, true] {
+                let scan = Course {
+                    graph_budget: 0,
+                    filter_first,
+                };
+                let hits = ids(&reader.follow(scan, query, 10, &options).unwrap());
+                assert!(
+                    is_same(&hits, &best),
+                    "one in {one_in}, {scan:?}: {hits:?}, not {best:?}"
+                );
+            }
+            for (options, found) in [(options, &mut found), (by_graph, &mut found_by_graph)] {
+                let hits = reader.search(query, 10, &options).unwrap();
+                assert_eq!(hits.len(), best.len(), "one in {one_in}");
+                assert!(hits.iter().all(|hit| filter(&hit.photo)));
+                *found += ids(&hits).iter().filter(|id| best.contains(id)).count();
+            }
+            wanted += best.len();
         }
-        println!("one in {one_in}: {found} of {wanted} found, {by_graph} by graph");
-        assert!(one_in > 2 || by_graph > 0);
-        assert!(one_in < 1000 || by_graph == 0);
-        assert!(
-            found * 100 >= wanted * 98,
-            "one in {one_in}: {found} of {wanted}"
-        );
+        println!("one in {one_in}: {found} and, by graph, {found_by_graph} of {wanted} found");
+        assert!(found * 100 >= wanted * 98, "one in {one_in}");
+        assert!(found_by_graph * 100 >= wanted * 98, "one in {one_in}");
     }
-    let none = |_: &Photo| false;
-    let nothing = SearchOptions {
-        ef: None,
-        filter: Some(&none),
-    };
-    assert_eq!(reader.search(&embeddings[0], 10, &nothing).unwrap(), []);
+}
+
+/// The best photos all fail the filter, so the graph has to go far, or to give way.
+#[test]
+fn a_filter_against_the_query_gets_the_best_that_pass() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_writer, embeddings) = large_index(dir.path());
+    let reader = IndexReader::open(dir.path()).unwrap();
+    let all = passing(&reader, |_| true);
+    for query in embeddings.iter().skip(3).step_by(700) {
+        let sizes: HashSet<u64> = brute_force(&reader, &all, query, 2000)
+            .into_iter()
+            .map(|id| reader.photo(id).unwrap().unwrap().size)
+            .collect();
+        let filter = |photo: &Photo| !sizes.contains(&photo.size);
+        let best = brute_force(&reader, &passing(&reader, filter), query, 10);
+        for plan in [Plan::Cheapest, Plan::Graph, Plan::Scan] {
+            let options = SearchOptions {
+                ef: Some(20),
+                filter: Some(&filter),
+                plan,
+            };
+            let hits = ids(&reader.search(query, 10, &options).unwrap());
+            let found = hits.iter().filter(|id| best.contains(id)).count();
+            assert!(
+                found >= 9 && hits.len() == 10,
+                "{plan:?}: {hits:?}, not {best:?}"
+            );
+        }
+    }
 }
 
 #[test]
