@@ -132,8 +132,11 @@ impl Engine {
     pub fn load(model: &str, options: &EngineOptions, progress: DownloadProgress) -> Result<Self> {
         let dir = locate(model, options.offline, progress)?;
         let device = options.device.open()?;
-        let dtype = options.precision.dtype(&device)?;
-        let bridgetower = BridgeTower::load(&dir, &device, dtype)?;
+        let numbers = options.precision.on(&device)?;
+        let mut bridgetower = BridgeTower::load(&dir, &device, numbers.states)?;
+        if let Some(format) = numbers.packed {
+            bridgetower = bridgetower.with_weights_in(format);
+        }
         let config = bridgetower.config();
         let processor = Processor::from_dir(
             &dir,
@@ -204,7 +207,7 @@ impl Engine {
 
     /// ITC embeddings of photos, in one batch.
     pub fn embed_photos(&self, photos: &[Pixels]) -> Result<Vec<Embedding>> {
-        embeddings(&self.model.image_embeds(&self.image_states(photos)?)?)
+        embeddings(&self.model.embed_pixels(&self.pixel_values(photos)?)?)
     }
 
     /// The text side of matches, computed once for any number of photos.

@@ -302,7 +302,7 @@ fn bad_queries_are_refused() {
     );
     refused(
         &mut world.bt_query(["cat", "--precision", "f16", "--device", "cpu"]),
-        "f32 or bf16",
+        "f32, bf16 or int8",
     );
     let other = fixture("checkpoints/sharded-safetensors");
     let other = other.to_str().expect("UTF-8");
