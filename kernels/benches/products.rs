@@ -29,7 +29,7 @@ fn main() {
         "{} threads, best of {rounds} rounds, G op/s",
         rayon::current_num_threads()
     );
-    for format in [Format::Bf16, Format::Int8] {
+    for format in [Format::F32, Format::Bf16, Format::Int8] {
         if !format.is_supported() {
             println!("{format:?}: this machine has no such instruction");
             continue;
@@ -52,32 +52,34 @@ fn main() {
                 100.0 * best / peak
             );
         }
-    }
-    if Format::Bf16.is_supported() {
-        let (tokens, d) = (442, 1024);
-        let x = vec![0.5f32; tokens * d];
-        let seconds = (0..rounds)
-            .map(|_| {
-                let started = Instant::now();
-                std::hint::black_box(attention(Attention {
-                    query: &x,
-                    key: &x,
-                    value: &x,
-                    mask: None,
-                    batch: 1,
-                    heads: 16,
-                    head_width: 64,
-                    query_len: tokens,
-                    key_len: tokens,
-                }));
-                started.elapsed().as_secs_f64()
-            })
-            .fold(f64::INFINITY, f64::min);
         println!(
-            "attention, 442 tokens, 16 heads of 64: {:.2} ms",
-            1e3 * seconds
+            "  attention, 442 tokens, 16 heads of 64: {:.2} ms",
+            1e3 * attention_seconds(format, rounds)
         );
     }
+}
+
+/// The best of `rounds`.
+fn attention_seconds(format: Format, rounds: usize) -> f64 {
+    let (tokens, d) = (442, 1024);
+    let x = vec![0.5f32; tokens * d];
+    let measure = || {
+        let started = Instant::now();
+        std::hint::black_box(attention(Attention {
+            format,
+            query: &x,
+            key: &x,
+            value: &x,
+            mask: None,
+            batch: 1,
+            heads: 16,
+            head_width: 64,
+            query_len: tokens,
+            key_len: tokens,
+        }));
+        started.elapsed().as_secs_f64()
+    };
+    (0..rounds).map(|_| measure()).fold(f64::INFINITY, f64::min)
 }
 
 struct Case {
@@ -115,8 +117,8 @@ mod peak {
 #[allow(unsafe_code)]
 mod peak {
     use std::arch::x86_64::{
-        __m512bh, __m512i, _mm512_dpbf16_ps, _mm512_dpbusd_epi32, _mm512_reduce_add_epi32,
-        _mm512_reduce_add_ps, _mm512_set1_epi32, _mm512_set1_ps,
+        __m512bh, __m512i, _mm512_dpbf16_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps,
+        _mm512_reduce_add_epi32, _mm512_reduce_add_ps, _mm512_set1_epi32, _mm512_set1_ps,
     };
     use std::mem::transmute;
     use std::time::Instant;
@@ -133,6 +135,9 @@ mod peak {
         rayon::broadcast(|_| {
             // SAFETY: the caller asked whether the format is supported.
             match format {
+                Format::F32 => {
+                    std::hint::black_box(unsafe { f32() });
+                }
                 Format::Bf16 => {
                     std::hint::black_box(unsafe { bf16() });
                 }
@@ -142,11 +147,25 @@ mod peak {
             }
         });
         let per_instruction = match format {
+            Format::F32 => 32,
             Format::Bf16 => 64,
             Format::Int8 => 128,
         };
         let operations = rayon::current_num_threads() * LOOPS * SUMS * per_instruction;
         operations as f64 / started.elapsed().as_secs_f64() / 1e9
+    }
+
+    #[target_feature(enable = "avx512f")]
+    unsafe fn f32() -> f32 {
+        let (mut a, b) = (_mm512_set1_ps(1.0), _mm512_set1_ps(0.5));
+        let mut sums = [_mm512_set1_ps(0.0); SUMS];
+        for _ in 0..LOOPS {
+            a = std::hint::black_box(a);
+            for sum in &mut sums {
+                *sum = _mm512_fmadd_ps(a, b, *sum);
+            }
+        }
+        sums.map(|sum| _mm512_reduce_add_ps(sum)).iter().sum()
     }
 
     #[target_feature(enable = "avx512f,avx512bf16")]

@@ -11,13 +11,15 @@ use rayon::prelude::*;
 
 use crate::Format;
 use crate::math::exp;
-use crate::packed::{Shared, bf16_pair, pack_bf16};
+use crate::packed::{Shared, pack, word};
 use crate::rows::{Blocks, mask, round};
 use crate::tile::{COLUMNS, ROWS, Step, Tile, multiply};
 
 /// What attends to what. D is `heads · head_width`; a head's values lie side by side in each token.
 #[derive(Debug, Clone, Copy)]
 pub struct Attention<'a> {
+    /// Of the products; what int8 is for weights, bf16 is here.
+    pub format: Format,
     /// `[B or 1, Lq, D]`.
     pub query: &'a [f32],
     /// `[B or 1, Lk, D]`.
@@ -38,12 +40,17 @@ pub struct Attention<'a> {
     pub key_len: usize,
 }
 
-/// `softmax(query · keyᵀ / √head_width + mask) · value`, `[B, Lq, D]`: products in bf16, the rest in f32.
+/// `softmax(query · keyᵀ / √head_width + mask) · value`, `[B, Lq, D]`; all but the products in f32.
 ///
 /// # Panics
 ///
-/// Where the lengths contradict each other, or the machine has no bf16 products.
+/// Where the lengths contradict each other, or the machine has no instructions for the format.
 pub fn attention(a: Attention) -> Vec<f32> {
+    let format = match a.format {
+        Format::Int8 => Format::Bf16,
+        format => format,
+    };
+    let a = Attention { format, ..a };
     let d = a.heads * a.head_width;
     let (query_size, key_size) = (a.query_len * d, a.key_len * d);
     assert!(
@@ -69,7 +76,7 @@ pub fn attention(a: Attention) -> Vec<f32> {
     let shared = Shared(out.as_mut_ptr());
     (0..a.batch * a.heads).into_par_iter().for_each(|task| {
         let (b, head) = (task / a.heads, task % a.heads);
-        // SAFETY: bf16 products need AVX-512; of the member's rows this head's columns are nobody else's.
+        // SAFETY: all formats need AVX-512; of the member's rows this head's columns are nobody else's.
         unsafe {
             let out = shared.get().add(b * query_size + head * a.head_width);
             attend(&a.of(b, head), out);
@@ -112,7 +119,8 @@ unsafe fn attend(head: &Attention, out: *mut f32) {
     let padded = lk.div_ceil(COLUMNS) * COLUMNS;
     let keys = pack_keys(head, d);
     let values = pack_values(head, d);
-    let (key_steps, value_steps) = (w.div_ceil(2), lk.div_ceil(2));
+    let per_word = head.format.values_per_word();
+    let (key_steps, value_steps) = (w.div_ceil(per_word), lk.div_ceil(per_word));
     let blocks = Blocks::new(head.query_len);
     let mut tile = Tile::new();
     let mut scores = vec![0f32; ROWS * padded];
@@ -127,7 +135,7 @@ unsafe fn attend(head: &Attention, out: *mut f32) {
         let query = &mut words[..rows * key_steps];
         let scale = (w as f32).powf(-0.5);
         round(
-            Format::Bf16,
+            head.format,
             &head.query[start * d..],
             (rows, w, d),
             scale,
@@ -135,7 +143,7 @@ unsafe fn attend(head: &Attention, out: *mut f32) {
             &mut [],
         );
         for (p, panel) in keys.chunks_exact(key_steps).enumerate() {
-            multiply(Format::Bf16, rows, query, panel, &mut tile);
+            multiply(head.format, rows, query, panel, &mut tile);
             for r in 0..rows {
                 let at = r * padded + p * COLUMNS;
                 scores[at..at + COLUMNS].copy_from_slice(&tile.floats(r));
@@ -148,7 +156,7 @@ unsafe fn attend(head: &Attention, out: *mut f32) {
         }
         let shares = &mut words[..rows * value_steps];
         round(
-            Format::Bf16,
+            head.format,
             &scores,
             (rows, lk, padded),
             1.0,
@@ -156,7 +164,7 @@ unsafe fn attend(head: &Attention, out: *mut f32) {
             &mut [],
         );
         for (p, panel) in values.chunks_exact(value_steps).enumerate() {
-            multiply(Format::Bf16, rows, shares, panel, &mut tile);
+            multiply(head.format, rows, shares, panel, &mut tile);
             for (r, total) in totals.iter().enumerate().take(rows) {
                 let sums = tile.floats(r);
                 for half in 0..COLUMNS / 16 {
@@ -211,24 +219,24 @@ fn store(values: &mut [f32; 16], x: __m512) {
 
 /// Keys as the weights of a product: a column a key, summed over the head's width.
 fn pack_keys(head: &Attention, d: usize) -> Vec<Step> {
-    let steps = head.head_width.div_ceil(2);
+    let steps = head.head_width.div_ceil(head.format.values_per_word());
     let mut panels = vec![Step([0; COLUMNS]); head.key_len.div_ceil(COLUMNS) * steps];
     for (key, token) in head.key.chunks(d).enumerate() {
         let panel = &mut panels[key / COLUMNS * steps..][..steps];
-        pack_bf16(&token[..head.head_width], key % COLUMNS, panel);
+        pack(head.format, &token[..head.head_width], key % COLUMNS, panel);
     }
     panels
 }
 
 /// Values as the weights of a product: a column a coordinate, summed over the keys.
 fn pack_values(head: &Attention, d: usize) -> Vec<Step> {
-    let w = head.head_width;
-    let steps = head.key_len.div_ceil(2);
+    let (w, per_word) = (head.head_width, head.format.values_per_word());
+    let steps = head.key_len.div_ceil(per_word);
     let mut panels = vec![Step([0; COLUMNS]); w.div_ceil(COLUMNS) * steps];
-    for (s, pair) in head.value.chunks(2 * d).enumerate() {
+    for (s, tokens) in head.value.chunks(per_word * d).enumerate() {
         for c in 0..w {
-            let second = pair.get(d + c).copied().unwrap_or(0.0);
-            panels[c / COLUMNS * steps + s].0[c % COLUMNS] = bf16_pair(pair[c], second);
+            let second = tokens.get(d + c).copied().unwrap_or(0.0);
+            panels[c / COLUMNS * steps + s].0[c % COLUMNS] = word(head.format, tokens[c], second);
         }
     }
     panels

@@ -6,12 +6,13 @@
 //! activations [M, K] f32 ─ on the fly ────┘
 //! ```
 //!
-//! Weights are kept in bf16 or int8, in the order in which the inner loop reads them; activations stay f32
-//! between products and are rounded on the way in. Sums are f32 (bf16) or exact (int8), and everything beside
-//! the products is f32.
+//! Weights are kept in f32, bf16 or int8, in the order in which the inner loop reads them; activations stay f32
+//! between products and are rounded on the way in. Sums are f32, or exact for int8, and everything beside the
+//! products is f32.
 //!
 //! | format | weights | activations | instruction |
 //! |---|---|---|---|
+//! | [`Format::F32`] | f32 | f32 | AVX-512, `vfmadd` |
 //! | [`Format::Bf16`] | bf16 | bf16 | AVX512-BF16, `vdpbf16ps` |
 //! | [`Format::Int8`] | i8, one scale a row of the weights | u8 around 128, one scale a token | AVX512-VNNI, `vpdpbusd` |
 //!
@@ -41,6 +42,8 @@ pub use unsupported::{Attention, Packed, attention};
 /// The number format of a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
+    /// As the activations are.
+    F32,
     /// Brain floats: the range of f32 with 8 bits of precision.
     Bf16,
     /// 8-bit integers with scales.
@@ -52,11 +55,14 @@ impl Format {
     pub fn is_supported(self) -> bool {
         #[cfg(target_arch = "x86_64")]
         {
-            // Attention and the rounding of activations are bf16's in both.
-            let common = is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512bf16");
-            common && (self == Self::Bf16 || is_x86_feature_detected!("avx512vnni"))
+            let has_f32 = is_x86_feature_detected!("avx512f");
+            let has_bf16 = has_f32 && is_x86_feature_detected!("avx512bf16");
+            match self {
+                Self::F32 => has_f32,
+                Self::Bf16 => has_bf16,
+                // Attention is bf16's.
+                Self::Int8 => has_bf16 && is_x86_feature_detected!("avx512vnni"),
+            }
         }
         #[cfg(not(target_arch = "x86_64"))]
         false

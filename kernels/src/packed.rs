@@ -80,7 +80,7 @@ impl Packed {
                 let rows = weights.chunks_exact(k).skip(p * COLUMNS).take(COLUMNS);
                 for (c, row) in rows.enumerate() {
                     match format {
-                        Format::Bf16 => pack_bf16(row, c, panel),
+                        Format::F32 | Format::Bf16 => pack(format, row, c, panel),
                         Format::Int8 => (scales[c], offsets[c]) = pack_int8(row, c, panel),
                     }
                 }
@@ -173,6 +173,7 @@ impl Format {
     /// Values in 32 bits.
     pub(crate) fn values_per_word(self) -> usize {
         match self {
+            Self::F32 => 1,
             Self::Bf16 => 2,
             Self::Int8 => 4,
         }
@@ -217,7 +218,7 @@ impl Finish<'_> {
             unsafe {
                 let sums = _mm512_load_si512(tile.0[r].as_ptr().add(16 * half).cast());
                 let value = match weights.format {
-                    Format::Bf16 => _mm512_castsi512_ps(sums),
+                    Format::F32 | Format::Bf16 => _mm512_castsi512_ps(sums),
                     Format::Int8 => {
                         let offsets =
                             _mm512_loadu_si512(weights.offsets.as_ptr().add(column).cast());
@@ -244,16 +245,20 @@ impl Finish<'_> {
     }
 }
 
-pub(crate) fn pack_bf16(row: &[f32], column: usize, panel: &mut [Step]) {
-    for (values, step) in row.chunks(2).zip(panel) {
-        let high = values.get(1).copied().unwrap_or(0.0);
-        step.0[column] = bf16_pair(values[0], high);
+/// Writes one column of floats into a panel.
+pub(crate) fn pack(format: Format, row: &[f32], column: usize, panel: &mut [Step]) {
+    for (values, step) in row.chunks(format.values_per_word()).zip(panel) {
+        let second = values.get(1).copied().unwrap_or(0.0);
+        step.0[column] = word(format, values[0], second);
     }
 }
 
-/// Two values as bf16, the first in the lower half.
-pub(crate) fn bf16_pair(low: f32, high: f32) -> u32 {
-    bf16(low) | bf16(high) << 16
+/// 32 bits of floats: one f32, or two bf16 with the first in the lower half.
+pub(crate) fn word(format: Format, first: f32, second: f32) -> u32 {
+    match format {
+        Format::F32 => first.to_bits(),
+        _ => bf16(first) | bf16(second) << 16,
+    }
 }
 
 /// To the nearest, ties to even; NaN stays NaN.

@@ -5,7 +5,7 @@ use std::arch::x86_64::{
     __m512bh, __m512i, __mmask16, _mm_storeu_si128, _mm512_abs_ps, _mm512_add_epi32,
     _mm512_cvtepi32_epi8, _mm512_cvtne2ps_pbh, _mm512_cvtps_epi32, _mm512_maskz_loadu_ps,
     _mm512_max_ps, _mm512_mul_ps, _mm512_reduce_max_ps, _mm512_set1_epi32, _mm512_set1_ps,
-    _mm512_setzero_ps, _mm512_storeu_si512,
+    _mm512_setzero_ps, _mm512_storeu_ps, _mm512_storeu_si512,
 };
 use std::mem::transmute;
 
@@ -58,9 +58,32 @@ pub(crate) fn round(
     // SAFETY: whoever packed the weights asked `Format::is_supported`; every row lies in `x`, as checked above.
     unsafe {
         match format {
+            Format::F32 => round_f32(x, (rows, k, stride), factor, words),
             Format::Bf16 => round_bf16(x, (rows, k, stride), factor, words),
             Format::Int8 => round_int8(x, (rows, k, stride), words, scales),
         }
+    }
+}
+
+#[target_feature(enable = "avx512f")]
+unsafe fn round_f32(
+    x: &[f32],
+    (rows, k, stride): (usize, usize, usize),
+    factor: f32,
+    words: &mut [u32],
+) {
+    let factor = _mm512_set1_ps(factor);
+    let mut chunk = [[0u32; CHUNK]; ROWS];
+    for (c, out) in words.chunks_mut(rows * CHUNK).enumerate() {
+        let at = c * CHUNK;
+        for (r, row) in chunk.iter_mut().enumerate().take(rows) {
+            // SAFETY: the mask keeps the load inside the row; a row of the chunk is one vector.
+            unsafe {
+                let values = _mm512_maskz_loadu_ps(mask(k, at), x.as_ptr().add(r * stride + at));
+                _mm512_storeu_ps(row.as_mut_ptr().cast(), _mm512_mul_ps(values, factor));
+            }
+        }
+        interleave(&chunk, rows, out);
     }
 }
 
@@ -93,7 +116,7 @@ unsafe fn round_bf16(
     }
 }
 
-#[target_feature(enable = "avx512f,avx512bw")]
+#[target_feature(enable = "avx512f")]
 unsafe fn round_int8(
     x: &[f32],
     (rows, k, stride): (usize, usize, usize),

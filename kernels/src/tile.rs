@@ -2,9 +2,9 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
-    __m512, __m512bh, __m512i, _MM_HINT_T0, _mm_prefetch, _mm512_castps_si512, _mm512_dpbf16_ps,
-    _mm512_dpbusd_epi32, _mm512_load_si512, _mm512_set1_epi32, _mm512_setzero_ps,
-    _mm512_setzero_si512, _mm512_store_si512,
+    __m512, __m512bh, __m512i, _MM_HINT_T0, _mm_prefetch, _mm512_castps_si512, _mm512_castsi512_ps,
+    _mm512_dpbf16_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_load_si512, _mm512_set1_epi32,
+    _mm512_setzero_ps, _mm512_setzero_si512, _mm512_store_si512,
 };
 use std::mem::transmute;
 
@@ -17,12 +17,12 @@ pub(crate) const COLUMNS: usize = 32;
 /// How far ahead weights are asked for, in steps of a panel.
 const AHEAD: usize = 12;
 
-/// One step of a panel: for each of its columns the next 32 bits of weights, two bf16 or four i8.
+/// One step of a panel: for each of its columns the next 32 bits of weights: an f32, two bf16 or four i8.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 pub(crate) struct Step(pub(crate) [u32; COLUMNS]);
 
-/// Sums: f32 bits for bf16, i32 for int8.
+/// Sums: i32 for int8, else the bits of f32.
 #[repr(C, align(64))]
 pub(crate) struct Tile(pub(crate) [[u32; COLUMNS]; ROWS]);
 
@@ -31,7 +31,7 @@ impl Tile {
         Self([[0; COLUMNS]; ROWS])
     }
 
-    /// The sums of a bf16 product in row `r`.
+    /// The sums in row `r`, as f32.
     pub(crate) fn floats(&self, r: usize) -> [f32; COLUMNS] {
         self.0[r].map(f32::from_bits)
     }
@@ -49,6 +49,7 @@ pub(crate) fn multiply(
     assert!((1..=ROWS).contains(&rows) && words.len() == rows * panel.len());
     debug_assert!(format.is_supported());
     let kernel = match format {
+        Format::F32 => F32[rows - 1],
         Format::Bf16 => BF16[rows - 1],
         Format::Int8 => INT8[rows - 1],
     };
@@ -91,6 +92,14 @@ macro_rules! kernel {
 }
 
 kernel!(
+    f32,
+    "avx512f",
+    __m512,
+    _mm512_setzero_ps(),
+    |sum, a, b| _mm512_fmadd_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), sum),
+    |sum| _mm512_castps_si512(sum)
+);
+kernel!(
     bf16,
     "avx512f,avx512bf16",
     __m512,
@@ -132,5 +141,6 @@ macro_rules! for_rows {
     };
 }
 
+static F32: [Kernel; ROWS] = for_rows!(f32);
 static BF16: [Kernel; ROWS] = for_rows!(bf16);
 static INT8: [Kernel; ROWS] = for_rows!(int8);

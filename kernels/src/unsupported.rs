@@ -27,6 +27,7 @@ impl Packed {
 #[derive(Debug, Clone, Copy)]
 #[allow(missing_docs)]
 pub struct Attention<'a> {
+    pub format: Format,
     pub query: &'a [f32],
     pub key: &'a [f32],
     pub value: &'a [f32],

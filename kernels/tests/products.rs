@@ -63,7 +63,11 @@ fn relative_error(ours: &[f32], theirs: &[f64]) -> f64 {
     (off / theirs.iter().map(|x| square(*x)).sum::<f64>()).sqrt()
 }
 
-const FORMATS: [(Format, f64); 2] = [(Format::Bf16, 4e-3), (Format::Int8, 1.2e-2)];
+const FORMATS: [(Format, f64); 3] = [
+    (Format::F32, 1e-6),
+    (Format::Bf16, 4e-3),
+    (Format::Int8, 1.2e-2),
+];
 
 #[test]
 fn products_are_right_at_every_rest() {
@@ -149,9 +153,15 @@ fn zeros_and_large_values_are_no_trouble() {
 
 #[test]
 fn attention_is_right_with_masks_and_shared_members() {
-    if !Format::Bf16.is_supported() {
-        return;
+    for (format, tolerance) in FORMATS
+        .into_iter()
+        .filter(|(format, _)| format.is_supported())
+    {
+        attention_is_right(format, tolerance);
     }
+}
+
+fn attention_is_right(format: Format, tolerance: f64) {
     for (batch, heads, w, lq, lk) in [
         (1, 1, 64, 1, 1),
         (2, 3, 64, 5, 33),
@@ -167,6 +177,7 @@ fn attention_is_right_with_masks_and_shared_members() {
                 mask[lk - 1] = -65504.0;
             }
             let ours = attention(Attention {
+                format,
                 query: &query,
                 key: &key,
                 value: &value,
@@ -210,8 +221,8 @@ fn attention_is_right_with_masks_and_shared_members() {
             }
             let error = relative_error(&ours, &theirs);
             assert!(
-                error < 6e-3,
-                "{batch} {heads} {w} {lq} {lk} {own_query} {own_key}: {error}"
+                error < 2.0 * tolerance,
+                "{format:?} {batch} {heads} {w} {lq} {lk} {own_query} {own_key}: {error}"
             );
         }
     }

@@ -105,12 +105,13 @@ pub(super) fn attention(
 ) -> Result<Tensor> {
     let (_, l, d) = query.dims3()?;
     let b = query.dim(0)?.max(key.dim(0)?);
-    if let Products::Packed(_) = products {
+    if let Products::Packed(format) = products {
         let mask = mask
             .map(|mask| mask.flatten_all()?.to_vec1::<f32>())
             .transpose()?;
         let (key_len, shape) = (key.dim(1)?, (b, l, d));
         let op = FusedAttention {
+            format,
             mask,
             heads,
             key_len,
@@ -186,6 +187,7 @@ impl CustomOp2 for Product<'_> {
 
 /// [`bt_kernels::attention`] as candle knows operations.
 struct FusedAttention {
+    format: Format,
     mask: Option<Vec<f32>>,
     heads: usize,
     key_len: usize,
@@ -209,6 +211,7 @@ impl CustomOp3 for FusedAttention {
     ) -> Result<(CpuStorage, Shape)> {
         let (batch, query_len, d) = self.shape;
         let out = bt_kernels::attention(Attention {
+            format: self.format,
             query: values(query, query_layout)?,
             key: values(key, key_layout)?,
             value: values(value, value_layout)?,

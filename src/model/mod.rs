@@ -185,6 +185,7 @@ impl BridgeTower {
     pub fn number_format(&self) -> &'static str {
         match self.products {
             Products::Plain => self.dtype().as_str(),
+            Products::Packed(Format::F32) => "f32",
             Products::Packed(Format::Bf16) => "bf16",
             Products::Packed(Format::Int8) => "int8",
         }

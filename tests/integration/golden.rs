@@ -87,7 +87,11 @@ fn check_case(case: &str) {
     let folder = fixture("golden").join(case);
     let inputs: Inputs = read_json(&folder.join("inputs.json"));
     let (model, _checkpoint) = load(&folder);
-    check_outputs(&model, &Golden::read(&folder), &inputs);
+    let golden = Golden::read(&folder);
+    check_outputs(&model, &golden, &inputs);
+    if Format::F32.is_supported() {
+        check_outputs(&model.with_weights_in(Format::F32), &golden, &inputs);
+    }
 }
 
 /// The model of a golden case, in f32, and the folder that it reads from.
