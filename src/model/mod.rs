@@ -92,6 +92,11 @@ pub struct Bridged {
 }
 
 impl Bridged {
+    /// The image side, of states that [`BridgeTower::bridge_image`] computed.
+    pub fn of_image(layers: Vec<Tensor>) -> Self {
+        Self { layers, mask: None }
+    }
+
     /// The members of the batch at `rows`, in that order.
     pub fn select(&self, rows: &[u32]) -> Result<Self> {
         let rows = Tensor::new(rows, self.layers[0].device())?;
@@ -199,6 +204,11 @@ impl BridgeTower {
     /// Identifies the weights that decide embeddings, whatever file layout holds them; 64 hex digits.
     pub fn fingerprint(&self) -> Result<String> {
         self.require_itc()?;
+        self.image_side_fingerprint()
+    }
+
+    /// Identifies the weights that decide the image side of a match; 64 hex digits.
+    pub fn image_side_fingerprint(&self) -> Result<String> {
         fingerprint::fingerprint(&self.config, &self.weights, &self.trunk.prefix())
             .map_err(weights::checkpoint(&self.dir))
     }
@@ -250,29 +260,48 @@ impl BridgeTower {
 
     /// The image tower, on normalised pixels `[B, 3, S, S]`, f32.
     pub fn image_states(&self, pixels: &Tensor) -> Result<ImageStates> {
-        self.image_tokens(pixels, self.config.split(), Tokens::All)
+        self.image_states_above(&self.image_split(pixels)?)
+    }
+
+    /// The image tower up to where the bridge begins: the lowest of [`Self::image_states`], `[B, N, W]`.
+    pub fn image_split(&self, pixels: &Tensor) -> Result<Tensor> {
+        let pixels = self.to_states(pixels)?;
+        Ok(self.vision_tower()?.below(&pixels, self.config.split())?)
+    }
+
+    /// The rest of the image tower, from [`Self::image_split`] on.
+    pub fn image_states_above(&self, split: &Tensor) -> Result<ImageStates> {
+        let split = self.to_states(split)?;
+        let tower = self.vision_tower()?;
+        Ok(ImageStates {
+            layers: tower.above(&split, self.config.split(), Tokens::All)?,
+        })
     }
 
     /// [`Self::image_embeds`] of [`Self::image_states`], for less work: of the tower's last layer the embedding reads
     /// one token.
     pub fn embed_pixels(&self, pixels: &Tensor) -> Result<Tensor> {
-        let top = self.config.vision_config.num_hidden_layers;
-        self.image_embeds(&self.image_tokens(pixels, top, Tokens::First)?)
+        let (tower, pixels) = (self.vision_tower()?, self.to_states(pixels)?);
+        let last = self.config.vision_config.num_hidden_layers - 1;
+        let hidden = tower.below(&pixels, last)?;
+        self.image_embeds(&ImageStates {
+            layers: tower.above(&hidden, last, Tokens::First)?,
+        })
     }
 
-    /// The image tower's states from layer `from` on; of the last one perhaps only the first token.
-    fn image_tokens(&self, pixels: &Tensor, from: usize, last: Tokens) -> Result<ImageStates> {
-        let tower = self.part(&self.vision_tower, || {
+    fn vision_tower(&self) -> Result<&VisionTower> {
+        self.part(&self.vision_tower, || {
             VisionTower::new(
                 &self.config.vision_config,
                 &self.trunk.pp("vision_model.visual"),
                 self.products,
             )
-        })?;
-        let pixels = pixels.to_device(self.device())?.to_dtype(self.dtype())?;
-        Ok(ImageStates {
-            layers: tower.forward(&pixels, from, last)?,
         })
+    }
+
+    /// The same on the model's device, in the number format of its states.
+    fn to_states(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(x.to_device(self.device())?.to_dtype(self.dtype())?)
     }
 
     // --- contrastive embeddings ---

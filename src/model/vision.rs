@@ -29,25 +29,29 @@ impl VisionTower {
         })
     }
 
-    /// States after layers `from..=num_hidden_layers` (0 = after `ln_pre`), each `[B, N, W]`, before
-    /// `ln_post`, of pixels `[B, 3, S, S]`; of the last state perhaps only the first token, `[B, 1, W]`.
-    pub(super) fn forward(
+    /// The state after the first `layers` layers (0 = after `ln_pre`), `[B, N, W]`, of pixels `[B, 3, S, S]`.
+    pub(super) fn below(&self, pixels: &Tensor, layers: usize) -> Result<Tensor> {
+        let mut hidden = self.ln_pre.forward(&self.embeddings.forward(pixels)?)?;
+        for block in &self.resblocks[..layers] {
+            hidden = block.forward(&hidden, Tokens::All)?;
+        }
+        Ok(hidden)
+    }
+
+    /// From the state after the first `layers` layers: that one and all above it, each `[B, N, W]`, before `ln_post`;
+    /// of the last perhaps only the first token, `[B, 1, W]`.
+    pub(super) fn above(
         &self,
-        pixels: &Tensor,
-        from: usize,
+        hidden: &Tensor,
+        layers: usize,
         last: Tokens,
     ) -> Result<Vec<Tensor>> {
         let top = self.resblocks.len() - 1;
-        let mut hidden = self.ln_pre.forward(&self.embeddings.forward(pixels)?)?;
-        let mut states = Vec::new();
-        for (i, block) in self.resblocks.iter().enumerate() {
-            if i >= from {
-                states.push(hidden.clone());
-            }
+        let mut states = vec![hidden.clone()];
+        for (i, block) in self.resblocks.iter().enumerate().skip(layers) {
             let tokens = if i == top { last } else { Tokens::All };
-            hidden = block.forward(&hidden, tokens)?;
+            states.push(block.forward(&states[states.len() - 1], tokens)?);
         }
-        states.push(hidden);
         Ok(states)
     }
 }

@@ -1,5 +1,6 @@
 //! `bt-query` as its users run it, on a small random-weight checkpoint.
 
+mod cache;
 mod contact_sheet;
 mod demo;
 mod eval;
