@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use bt_kernels::Format;
 use candle_core::{DType, Device};
 
 use crate::error::{Error, Result};
@@ -49,27 +50,64 @@ impl DeviceChoice {
 /// Embeddings, logits and scores are f32 whatever it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {
-    /// f32 on the CPU, bf16 on CUDA, f16 on Metal.
+    /// bf16 on CUDA and on CPUs that have AVX512-BF16, f16 on Metal, else f32.
     #[default]
     Auto,
     /// 32-bit floats, everywhere.
     F32,
-    /// Brain floats: the range of f32 in 16 bits.
+    /// Brain floats: the range of f32 in 16 bits. On a CPU only the weights and what they are multiplied with, in the
+    /// image tower and the cross-modal layers.
     Bf16,
+    /// 8-bit integers with scales, instead of those; only on CPUs that have AVX512-VNNI.
+    Int8,
     /// Half floats; not on the CPU, which has no arithmetic for them.
     F16,
 }
 
+/// The number formats that a model computes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Numbers {
+    /// Of states, and of all weights that are not packed.
+    pub(crate) states: DType,
+    /// Of packed weights, where there are any.
+    pub(crate) packed: Option<Format>,
+}
+
 impl Precision {
-    /// The number format on `device`.
-    pub fn dtype(self, device: &Device) -> Result<DType> {
+    /// The number formats on `device`.
+    pub(crate) fn on(self, device: &Device) -> Result<Numbers> {
+        let all = |states| Numbers {
+            states,
+            packed: None,
+        };
+        let packed = |format: Format| Numbers {
+            states: DType::F32,
+            packed: Some(format),
+        };
+        let no = |reason: &str| {
+            Err(Error::Input {
+                reason: reason.into(),
+            })
+        };
+        let has = Format::is_supported;
         match (self, device) {
-            (Self::F16, Device::Cpu) => Err(Error::Input {
-                reason: "the CPU computes in f32 or bf16, not in f16".into(),
-            }),
-            (Self::F32, _) | (Self::Auto, Device::Cpu) => Ok(DType::F32),
-            (Self::Bf16, _) | (Self::Auto, Device::Cuda(_)) => Ok(DType::BF16),
-            (Self::F16, _) | (Self::Auto, Device::Metal(_)) => Ok(DType::F16),
+            (Self::F16, Device::Cpu) => no("the CPU computes in f32, bf16 or int8, not in f16"),
+            (Self::Bf16, Device::Cpu) if !has(Format::Bf16) => {
+                no("this CPU has no bf16 products (AVX512-BF16): use --precision f32")
+            }
+            (Self::Int8, Device::Cpu) if !has(Format::Int8) => {
+                no("this CPU has no int8 products (AVX512-VNNI): use --precision f32")
+            }
+            (Self::Int8, Device::Cuda(_) | Device::Metal(_)) => {
+                no("int8 is for the CPU: accelerators compute in bf16 or f16")
+            }
+            (Self::Bf16, Device::Cpu) => Ok(packed(Format::Bf16)),
+            (Self::Auto, Device::Cpu) if has(Format::Bf16) => Ok(packed(Format::Bf16)),
+            (Self::Int8, Device::Cpu) => Ok(packed(Format::Int8)),
+            (Self::F32 | Self::Auto, Device::Cpu) if has(Format::F32) => Ok(packed(Format::F32)),
+            (Self::F32, _) | (Self::Auto, Device::Cpu) => Ok(all(DType::F32)),
+            (Self::Bf16, _) | (Self::Auto, Device::Cuda(_)) => Ok(all(DType::BF16)),
+            (Self::F16, _) | (Self::Auto, Device::Metal(_)) => Ok(all(DType::F16)),
         }
     }
 }
@@ -115,6 +153,7 @@ by_name!(
     Auto = "auto",
     F32 = "f32",
     Bf16 = "bf16",
+    Int8 = "int8",
     F16 = "f16"
 );
 
@@ -133,20 +172,28 @@ mod tests {
         let error = "f64".parse::<Precision>().expect_err("not a precision");
         assert_eq!(
             error.to_string(),
-            "the precision is one of auto f32 bf16 f16 but not \"f64\""
+            "the precision is one of auto f32 bf16 int8 f16 but not \"f64\""
         );
     }
 
     #[test]
-    fn the_cpu_computes_in_f32_unless_told() {
-        assert_eq!(
-            Precision::Auto.dtype(&Device::Cpu).expect("known"),
-            DType::F32
-        );
-        assert_eq!(
-            Precision::Bf16.dtype(&Device::Cpu).expect("known"),
-            DType::BF16
-        );
-        assert!(Precision::F16.dtype(&Device::Cpu).is_err());
+    fn the_cpu_computes_in_what_it_has_instructions_for() {
+        let on_cpu = |precision: Precision| precision.on(&Device::Cpu);
+        let exact = on_cpu(Precision::F32).expect("everywhere");
+        assert_eq!(exact.states, DType::F32);
+        assert!(matches!(exact.packed, None | Some(Format::F32)));
+        assert!(on_cpu(Precision::F16).is_err());
+        for (precision, format) in [
+            (Precision::Bf16, Format::Bf16),
+            (Precision::Int8, Format::Int8),
+        ] {
+            match on_cpu(precision) {
+                Ok(numbers) => assert_eq!(numbers.packed, Some(format)),
+                Err(error) => assert!(!format.is_supported(), "{error}"),
+            }
+        }
+        let auto = on_cpu(Precision::Auto).expect("everywhere");
+        let is_bf16 = auto.packed == Some(Format::Bf16);
+        assert_eq!(is_bf16, Format::Bf16.is_supported());
     }
 }

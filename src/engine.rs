@@ -5,6 +5,7 @@ use std::path::Path;
 use candle_core::{D, DType, Tensor};
 use candle_nn::ops::softmax;
 
+use crate::cache::{CacheLevel, Kept};
 use crate::device::{DeviceChoice, Precision};
 use crate::embedding::Embedding;
 use crate::error::{Error, Result};
@@ -132,8 +133,11 @@ impl Engine {
     pub fn load(model: &str, options: &EngineOptions, progress: DownloadProgress) -> Result<Self> {
         let dir = locate(model, options.offline, progress)?;
         let device = options.device.open()?;
-        let dtype = options.precision.dtype(&device)?;
-        let bridgetower = BridgeTower::load(&dir, &device, dtype)?;
+        let numbers = options.precision.on(&device)?;
+        let mut bridgetower = BridgeTower::load(&dir, &device, numbers.states)?;
+        if let Some(format) = numbers.packed {
+            bridgetower = bridgetower.with_weights_in(format);
+        }
         let config = bridgetower.config();
         let processor = Processor::from_dir(
             &dir,
@@ -204,7 +208,7 @@ impl Engine {
 
     /// ITC embeddings of photos, in one batch.
     pub fn embed_photos(&self, photos: &[Pixels]) -> Result<Vec<Embedding>> {
-        embeddings(&self.model.image_embeds(&self.image_states(photos)?)?)
+        embeddings(&self.model.embed_pixels(&self.pixel_values(photos)?)?)
     }
 
     /// The text side of matches, computed once for any number of photos.
@@ -215,6 +219,55 @@ impl Engine {
     /// The image side of a match, computed once for any number of texts.
     pub(crate) fn bridge_photos(&self, photos: &[Pixels]) -> Result<Bridged> {
         self.model.bridge_image(&self.image_states(photos)?)
+    }
+
+    /// The image side of matches as far as `level` keeps it, for each photo; rounded as it would be kept.
+    pub(crate) fn keep(&self, level: CacheLevel, photos: &[Pixels]) -> Result<Vec<Kept>> {
+        let states = match level {
+            CacheLevel::None | CacheLevel::Pixels => {
+                return Ok(photos.iter().cloned().map(Kept::Pixels).collect());
+            }
+            CacheLevel::Split => vec![self.model.image_split(&self.pixel_values(photos)?)?],
+            CacheLevel::Full => self.bridge_photos(photos)?.layers,
+        };
+        let states: Vec<Tensor> = states
+            .iter()
+            .map(|state| state.to_dtype(DType::BF16))
+            .collect::<candle_core::Result<_>>()?;
+        let of_photo = |i: usize| states.iter().map(|state| state.narrow(0, i, 1));
+        (0..photos.len())
+            .map(|i| {
+                Ok(Kept::States(
+                    of_photo(i).collect::<candle_core::Result<_>>()?,
+                ))
+            })
+            .collect()
+    }
+
+    /// The image side of matches from what [`Self::keep`] computed at `level`.
+    pub(crate) fn image_side(&self, level: CacheLevel, kept: &[Kept]) -> Result<Bridged> {
+        let (mut pixels, mut states) = (Vec::new(), Vec::new());
+        for kept in kept {
+            match kept {
+                Kept::Pixels(photo) => pixels.push(photo.clone()),
+                Kept::States(photo) => states.push(photo),
+            }
+        }
+        let together = |i: usize| -> Result<Tensor> {
+            let photos: Vec<&Tensor> = states.iter().map(|photo| &photo[i]).collect();
+            Ok(Tensor::cat(&photos, 0)?.to_dtype(self.model.dtype())?)
+        };
+        match level {
+            CacheLevel::None | CacheLevel::Pixels => self.bridge_photos(&pixels),
+            CacheLevel::Split => {
+                let states = self.model.image_states_above(&together(0)?)?;
+                self.model.bridge_image(&states)
+            }
+            CacheLevel::Full => {
+                let layers = (0..self.model.config().num_hidden_layers).map(together);
+                Ok(Bridged::of_image(layers.collect::<Result<_>>()?))
+            }
+        }
     }
 
     /// ITM logits of one text with each photo of a batch, or of one photo with each text.

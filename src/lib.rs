@@ -25,7 +25,7 @@
 //! println!("{} photos embedded, {} skipped", report.embedded, report.skipped.len());
 //!
 //! let index = IndexReader::open(index_dir)?;
-//! let searcher = Searcher { index: &index, embedder: &engine, reranker: &engine };
+//! let searcher = Searcher { index: &index, embedder: &engine, reranker: &engine, cache: None };
 //! searcher.check()?;
 //! let wide = |photo: &bridgetower::Photo| photo.metadata.width > photo.metadata.height;
 //! let options = QueryOptions { top: 3, filter: Some(&wide), ..QueryOptions::default() };
@@ -42,6 +42,7 @@
 //! The library neither prints nor exits. What can go wrong is an [`Error`], which says what happened and, in
 //! [`Error::hint`], what to do.
 
+mod cache;
 mod device;
 mod embedding;
 mod engine;
@@ -55,6 +56,7 @@ mod photo;
 mod processor;
 mod search;
 
+pub use cache::{CacheLevel, PhotoCache};
 pub use device::{DeviceChoice, Precision};
 pub use embedding::Embedding;
 pub use engine::{
@@ -64,7 +66,7 @@ pub use error::{Error, Result};
 pub use filter::{Area, Filter, MinSize, PathPatterns, parse_when};
 pub use index::{
     Candidate, Changes, IndexReader, IndexWriter, PhotoPredicate, Pins, Plan, SearchOptions,
-    Status, VerifyReport, destroy, verify,
+    Status, VerifyReport, cache_path, destroy, verify,
 };
 pub use ingest::{BuildEvent, BuildOptions, BuildReport, build};
 pub use photo::{ContentHash, GpsPosition, Photo, PhotoId, PhotoMetadata};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use rayon::prelude::*;
 
+use crate::cache::{CacheLevel, Kept, PhotoCache};
 use crate::embedding::Embedding;
 use crate::engine::{Engine, ItmLogits};
 use crate::error::{Error, Result};
@@ -138,6 +139,8 @@ pub struct Searcher<'a> {
     pub embedder: &'a Engine,
     /// The model with the matching head; often the same.
     pub reranker: &'a Engine,
+    /// Where what the reranker computes of photos is kept for the next query, if anywhere.
+    pub cache: Option<&'a PhotoCache>,
 }
 
 impl Searcher<'_> {
@@ -249,26 +252,18 @@ impl Searcher<'_> {
         let mut done = 0;
         progress(done, total);
         for batch in candidates.chunks(self.reranker.batch_size()) {
-            let read: Vec<Result<Pixels>> = batch
-                .par_iter()
-                .map(|c| Ok(self.reranker.processor().read_photo(&c.photo.path)?.0))
-                .collect();
-            let (mut readable, mut pixels) = (Vec::new(), Vec::new());
-            for (candidate, read) in batch.iter().zip(read) {
-                match read {
-                    Ok(photo) => {
-                        readable.push(candidate);
-                        pixels.push(photo);
-                    }
-                    Err(error) => found.warnings.push(unreadable(&candidate.photo, &error)),
-                }
-            }
+            let (readable, kept) = self.image_sides(batch, &mut found.warnings)?;
             if !readable.is_empty() {
-                let scores = self.answer(questions, &pixels)?;
+                let scores = self.answer(questions, &kept)?;
                 scored.extend(scores.into_iter().zip(readable.into_iter().cloned()));
             }
             done += batch.len();
             progress(done, total);
+        }
+        if let Some(Err(error)) = self.cache.map(PhotoCache::trim) {
+            found
+                .warnings
+                .push(format!("the cache cannot be trimmed: {error}"));
         }
         found.reranked = scored.len();
         scored.sort_by(|(a, _), (b, _)| b.total_cmp(a));
@@ -281,10 +276,68 @@ impl Searcher<'_> {
         Ok(())
     }
 
+    /// The candidates whose files can be read, and the image side of each as far as the cache keeps it: from there,
+    /// or computed and then kept.
+    fn image_sides<'c>(
+        &self,
+        batch: &'c [Candidate],
+        warnings: &mut Vec<String>,
+    ) -> Result<(Vec<&'c Candidate>, Vec<Kept>)> {
+        let read = |candidate: &Candidate| -> Result<Read> {
+            let photo = &candidate.photo;
+            // A photo that is gone is no hit, whatever is known of it.
+            let known = self.cache.filter(|_| photo.path.is_file());
+            match known.and_then(|cache| cache.load(photo.content_hash)) {
+                Some(kept) => Ok(Read::Kept(kept)),
+                None => Ok(Read::Pixels(
+                    self.reranker.processor().read_photo(&photo.path)?.0,
+                )),
+            }
+        };
+        let read: Vec<Result<Read>> = batch.par_iter().map(read).collect();
+        let (mut ready, mut candidates, mut pixels) = (Vec::new(), Vec::new(), Vec::new());
+        for (candidate, read) in batch.iter().zip(read) {
+            match read {
+                Ok(Read::Kept(kept)) => ready.push((candidate, kept)),
+                Ok(Read::Pixels(photo)) => {
+                    candidates.push(candidate);
+                    pixels.push(photo);
+                }
+                Err(error) => warnings.push(unreadable(&candidate.photo, &error)),
+            }
+        }
+        if !pixels.is_empty() {
+            let computed = self.reranker.keep(self.level(), &pixels)?;
+            for (candidate, kept) in candidates.into_iter().zip(computed) {
+                self.store(candidate, &kept, warnings);
+                ready.push((candidate, kept));
+            }
+        }
+        Ok(ready.into_iter().unzip())
+    }
+
+    /// Keeps what was computed of a photo. That it cannot is told once: the answer is right without it.
+    fn store(&self, candidate: &Candidate, kept: &Kept, warnings: &mut Vec<String>) {
+        let Some(Err(error)) = self
+            .cache
+            .map(|cache| cache.store(candidate.photo.content_hash, kept))
+        else {
+            return;
+        };
+        let warning = "the cache cannot be written";
+        if !warnings.iter().any(|known| known.starts_with(warning)) {
+            warnings.push(format!("{warning}: {error}"));
+        }
+    }
+
+    fn level(&self) -> CacheLevel {
+        self.cache.map_or(CacheLevel::None, PhotoCache::level)
+    }
+
     /// For each photo the logarithm of the weighted geometric mean, over all questions, of the probability
     /// that the answer is the wanted one. With one question it is that question's own log-probability.
-    fn answer(&self, questions: &[Question], photos: &[Pixels]) -> Result<Vec<f64>> {
-        let photos_bridged = self.reranker.bridge_photos(photos)?;
+    fn answer(&self, questions: &[Question], photos: &[Kept]) -> Result<Vec<f64>> {
+        let photos_bridged = self.reranker.image_side(self.level(), photos)?;
         let total: f64 = questions.iter().map(|q| f64::from(q.weight.abs())).sum();
         let mut scores = vec![0f64; photos.len()];
         for question in questions {
@@ -299,6 +352,12 @@ impl Searcher<'_> {
         }
         Ok(scores)
     }
+}
+
+/// What there is of a candidate before the reranker computes.
+enum Read {
+    Kept(Kept),
+    Pixels(Pixels),
 }
 
 /// A text term as the embedder's text tower left it.

@@ -34,7 +34,7 @@ pub struct ModelArgs {
     #[arg(long, default_value_t, env = "BT_DEVICE", global = true)]
     pub device: DeviceChoice,
 
-    /// Number format: auto, f32, bf16 or f16
+    /// Number format: auto, f32, bf16, int8 (CPU) or f16 (accelerators)
     #[arg(long, default_value_t, env = "BT_PRECISION", global = true)]
     pub precision: Precision,
 

@@ -100,10 +100,10 @@ fn cancel_on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
 fn describe(engine: &Engine, index: &Path) -> String {
     let model = engine.model();
     format!(
-        "model {} on {:?} in {:?}, index {}",
+        "model {} on {:?} in {}, index {}",
         engine.name(),
         model.device().location(),
-        model.dtype(),
+        model.number_format(),
         index.display()
     )
 }

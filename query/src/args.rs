@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use bridgetower::CacheLevel;
 use bt_cli::{Generated, IndexArgs, ModelArgs, OutputArgs};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::filter::FilterArgs;
 
@@ -81,6 +82,21 @@ pub struct SearchArgs {
     #[arg(long, value_name = "P", env = "BT_MIN_SCORE", value_parser = probability)]
     pub min_score: Option<f32>,
 
+    /// How much of each photo read is kept beside the index for the next query: none, pixels (the small picture),
+    /// split (the image tower's state half way, a megabyte with the large checkpoints) or full (all that the query
+    /// does not decide, six megabytes) [default: split, on accelerators none]
+    #[arg(long, value_name = "LEVEL", env = "BT_CACHE")]
+    pub cache: Option<CacheArg>,
+
+    /// What may be kept in all, MiB; what served least recently leaves first
+    #[arg(
+        long,
+        value_name = "MIB",
+        default_value_t = 2048,
+        env = "BT_CACHE_LIMIT"
+    )]
+    pub cache_limit: u32,
+
     /// Also draw the hits, as they rank with and without reranking, into this .png or .jpg
     #[arg(long, value_name = "FILE", env = "BT_CONTACT_SHEET", value_parser = picture)]
     pub contact_sheet: Option<PathBuf>,
@@ -90,6 +106,26 @@ pub struct SearchArgs {
 
     #[command(flatten)]
     pub format: FormatArgs,
+}
+
+/// [`CacheLevel`] by the words of the command line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum CacheArg {
+    None,
+    Pixels,
+    Split,
+    Full,
+}
+
+impl From<CacheArg> for CacheLevel {
+    fn from(typed: CacheArg) -> Self {
+        match typed {
+            CacheArg::None => Self::None,
+            CacheArg::Pixels => Self::Pixels,
+            CacheArg::Split => Self::Split,
+            CacheArg::Full => Self::Full,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use bridgetower::{
-    Engine, Error, Found, IndexReader, Photo, PhotoPredicate, QueryOptions, Searcher, Term,
-    TermContent, default_rerank,
+    CacheLevel, Engine, Error, Found, IndexReader, Photo, PhotoCache, PhotoPredicate, QueryOptions,
+    Searcher, Term, TermContent, cache_path, default_rerank,
 };
 use bt_cli::{DONE, NOTHING_FOUND};
 
@@ -37,10 +37,13 @@ pub fn search(program: &Program) -> anyhow::Result<u8> {
             name => rerank_model(program, &embedder, name.as_deref())?,
         }
     };
+    let reranker = other.as_ref().unwrap_or(&embedder);
+    let cache = cache(&program.index.dir()?, args, reranker)?;
     let searcher = Searcher {
         index: &index,
         embedder: &embedder,
-        reranker: other.as_ref().unwrap_or(&embedder),
+        reranker,
+        cache: cache.as_ref(),
     };
     searcher.check()?;
     let loaded = started.elapsed();
@@ -91,6 +94,20 @@ pub fn search(program: &Program) -> anyhow::Result<u8> {
     } else {
         DONE
     })
+}
+
+/// What is kept of photos beside the index. An accelerator computes it as fast as a disk reads it.
+fn cache(index: &Path, args: &SearchArgs, reranker: &Engine) -> Result<Option<PhotoCache>, Error> {
+    let level = match args.cache {
+        Some(level) => level.into(),
+        None if reranker.model().device().is_cpu() => CacheLevel::Split,
+        None => CacheLevel::None,
+    };
+    if args.no_rerank || level == CacheLevel::None {
+        return Ok(None);
+    }
+    let limit = u64::from(args.cache_limit) << 20;
+    PhotoCache::new(&cache_path(index), reranker, level, limit).map(Some)
 }
 
 /// Where the reranker's own calibration ends the results. Not where it would end them for want of a match

@@ -174,7 +174,7 @@ impl Evaluation {
                 candle_core::Device::Cuda(_) => "cuda",
                 candle_core::Device::Metal(_) => "metal",
             },
-            precision: embedder.model().dtype().as_str().into(),
+            precision: embedder.model().number_format().into(),
             threads: rayon::current_num_threads(),
             counts: Counts {
                 photos: dataset.photos.len(),

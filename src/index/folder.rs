@@ -19,6 +19,7 @@ const CURRENT_DRAFT: &str = "current.tmp";
 const STORE: &str = "store.sled";
 const SNAPSHOT_PREFIX: &str = "snapshot-";
 const SNAPSHOT_SUFFIX: &str = ".bt";
+const CACHE: &str = "cache";
 const SNAPSHOT_DRAFT: &str = "snapshot.tmp";
 
 /// Removes an index: the files listed above, and nothing else that lies in the folder. A folder
@@ -33,14 +34,24 @@ pub fn destroy(dir: &Path) -> Result<()> {
     remove_file(&dir.join(CURRENT_DRAFT))?;
     remove_file(&dir.join(SNAPSHOT_DRAFT))?;
     remove_snapshots_except(dir, None)?;
-    match fs::remove_dir_all(store_path(dir)) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(store_path(dir))(error)),
-        _ => Ok(()),
+    for folder in [store_path(dir), cache_path(dir)] {
+        match fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(Error::io(folder)(error));
+            }
+            _ => {}
+        }
     }
+    Ok(())
 }
 
 pub(crate) fn store_path(dir: &Path) -> PathBuf {
     dir.join(STORE)
+}
+
+/// Where a [`PhotoCache`](crate::PhotoCache) of the photos in the index at `dir` belongs: it goes with the index.
+pub fn cache_path(dir: &Path) -> PathBuf {
+    dir.join(CACHE)
 }
 
 pub(crate) fn snapshot_path(dir: &Path, generation: u64) -> PathBuf {

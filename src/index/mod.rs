@@ -26,7 +26,7 @@ mod writer;
 
 pub use changes::Changes;
 pub use codec::Pins;
-pub use folder::destroy;
+pub use folder::{cache_path, destroy};
 pub(crate) use similarity::dot;
 
 pub use plan::Plan;

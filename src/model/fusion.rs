@@ -1,10 +1,11 @@
 //! From the towers to the cross-modal states: transforms, link towers, cross-modal layers.
 
 use candle_core::{Module, Result, Tensor};
-use candle_nn::{LayerNorm, Linear, VarBuilder, linear};
+use candle_nn::{LayerNorm, VarBuilder};
 
 use super::config::{Config, LinkTowerType, TextConfig};
-use super::layers::{AttentionBlock, MlpBlock, layer_norm};
+use super::dense::{Dense, Products};
+use super::layers::{AttentionBlock, MlpBlock, Tokens, layer_norm};
 
 /// One modality's side of the bridge: its top tower states brought to the cross-modal width.
 ///
@@ -13,27 +14,28 @@ pub(super) struct Bridge {
     /// `ln_post` of the image tower; the text tower has none.
     post: Option<LayerNorm>,
     /// One for all layers, or one each.
-    transforms: Vec<Linear>,
+    transforms: Vec<Dense>,
     /// This modality's row of `token_type_embeddings`, `[D]`.
     token_type: Tensor,
 }
 
 impl Bridge {
     /// The text side: segment 0, states as they leave the tower.
-    pub(super) fn text(cfg: &Config, vb: &VarBuilder) -> Result<Self> {
+    pub(super) fn text(cfg: &Config, vb: &VarBuilder, products: Products) -> Result<Self> {
         Ok(Self {
             post: None,
             transforms: transforms(
                 cfg,
                 cfg.text_config.hidden_size,
                 &vb.pp("cross_modal_text_transform"),
+                products,
             )?,
             token_type: token_type(cfg, 0, vb)?,
         })
     }
 
     /// The image side: segment 1, `ln_post` on every state that leaves the tower.
-    pub(super) fn image(cfg: &Config, vb: &VarBuilder) -> Result<Self> {
+    pub(super) fn image(cfg: &Config, vb: &VarBuilder, products: Products) -> Result<Self> {
         let vision = &cfg.vision_config;
         Ok(Self {
             post: Some(layer_norm(
@@ -45,6 +47,7 @@ impl Bridge {
                 cfg,
                 vision.hidden_size,
                 &vb.pp("cross_modal_image_transform"),
+                products,
             )?,
             token_type: token_type(cfg, 1, vb)?,
         })
@@ -61,12 +64,17 @@ impl Bridge {
     }
 }
 
-fn transforms(cfg: &Config, width: usize, vb: &VarBuilder) -> Result<Vec<Linear>> {
+fn transforms(
+    cfg: &Config,
+    width: usize,
+    vb: &VarBuilder,
+    products: Products,
+) -> Result<Vec<Dense>> {
     if cfg.share_cross_modal_transformer_layers {
-        return Ok(vec![linear(width, cfg.hidden_size, vb.clone())?]);
+        return Ok(vec![Dense::new(width, cfg.hidden_size, vb, products)?]);
     }
     (0..cfg.num_hidden_layers)
-        .map(|i| linear(width, cfg.hidden_size, vb.pp(i)))
+        .map(|i| Dense::new(width, cfg.hidden_size, &vb.pp(i), products))
         .collect()
 }
 
@@ -85,10 +93,10 @@ pub(super) struct CrossModalEncoder {
 }
 
 impl CrossModalEncoder {
-    pub(super) fn new(cfg: &Config, vb: &VarBuilder) -> Result<Self> {
+    pub(super) fn new(cfg: &Config, vb: &VarBuilder, products: Products) -> Result<Self> {
         Ok(Self {
-            text: Stream::new(cfg, "text", vb)?,
-            image: Stream::new(cfg, "image", vb)?,
+            text: Stream::new(cfg, "text", vb, products)?,
+            image: Stream::new(cfg, "image", vb, products)?,
         })
     }
 
@@ -113,10 +121,7 @@ impl CrossModalEncoder {
                 image_state = self.image.link_towers[i - 1].forward(&image[i], &image_state)?;
             }
             // Of the last layer nothing reads the tokens that are not asked for.
-            let asked = |state: &Tensor| match tokens {
-                Tokens::First if i == last => state.narrow(1, 0, 1)?.contiguous(),
-                _ => Ok(state.clone()),
-            };
+            let asked = if i == last { tokens } else { Tokens::All };
             let text = Side {
                 state: &text_state,
                 mask: Some(text_mask),
@@ -126,21 +131,12 @@ impl CrossModalEncoder {
                 mask: None,
             };
             // Both layers read the same pair: neither sees the other's fresh output.
-            let text_next = self.text.layers[i].forward(&asked(text.state)?, text, image)?;
-            let image_next = self.image.layers[i].forward(&asked(image.state)?, image, text)?;
+            let text_next = self.text.layers[i].forward(&asked.of(text.state)?, text, image)?;
+            let image_next = self.image.layers[i].forward(&asked.of(image.state)?, image, text)?;
             (text_state, image_state) = (text_next, image_next);
         }
         Ok((text_state, image_state))
     }
-}
-
-/// Which tokens' final states are wanted.
-#[derive(Clone, Copy)]
-pub(super) enum Tokens {
-    /// All of both streams.
-    All,
-    /// The first of each stream, which is all that the poolers read.
-    First,
 }
 
 /// One stream as a cross-modal layer reads it: `[B, L, D]`, and the mask of its tokens.
@@ -159,10 +155,10 @@ struct Stream {
 
 impl Stream {
     /// `modality` is `text` or `image`, as in the tensor names.
-    fn new(cfg: &Config, modality: &str, vb: &VarBuilder) -> Result<Self> {
+    fn new(cfg: &Config, modality: &str, vb: &VarBuilder, products: Products) -> Result<Self> {
         let part = |name: &str| vb.pp(format!("cross_modal_{modality}_{name}"));
         let link_tower = |i| LinkTower::new(cfg, &part("link_tower").pp(i));
-        let layer = |i| CrossLayer::new(&cfg.text_config, &part("layers").pp(i));
+        let layer = |i| CrossLayer::new(&cfg.text_config, &part("layers").pp(i), products);
         Ok(Self {
             layernorm: layer_norm(cfg.hidden_size, cfg.layer_norm_eps, &part("layernorm"))?,
             link_towers: (0..cfg.num_hidden_layers - 1)
@@ -226,11 +222,11 @@ struct CrossLayer {
 }
 
 impl CrossLayer {
-    fn new(cfg: &TextConfig, vb: &VarBuilder) -> Result<Self> {
+    fn new(cfg: &TextConfig, vb: &VarBuilder, products: Products) -> Result<Self> {
         Ok(Self {
-            attention: AttentionBlock::new(cfg, &vb.pp("attention"))?,
-            crossattention: AttentionBlock::new(cfg, &vb.pp("crossattention"))?,
-            mlp: MlpBlock::new(cfg, vb)?,
+            attention: AttentionBlock::new(cfg, &vb.pp("attention"), products)?,
+            crossattention: AttentionBlock::new(cfg, &vb.pp("crossattention"), products)?,
+            mlp: MlpBlock::new(cfg, vb, products)?,
         })
     }
 

@@ -16,6 +16,7 @@
 mod config;
 #[cfg(feature = "demo")]
 mod demo;
+mod dense;
 mod fingerprint;
 mod fusion;
 mod heads;
@@ -28,6 +29,7 @@ mod weights;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+pub use bt_kernels::Format;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 
@@ -36,8 +38,10 @@ pub use hub::{DEMO, DownloadProgress, locate};
 pub use text::TextBatch;
 
 use crate::error::{Error, Result};
-use fusion::{Bridge, CrossModalEncoder, Tokens};
+use dense::Products;
+use fusion::{Bridge, CrossModalEncoder};
 use heads::{ContrastiveHead, MaskedWordHead, MatchingHead, Poolers, first_token};
+use layers::Tokens;
 use text::TextTower;
 use vision::VisionTower;
 use weights::Weights;
@@ -54,6 +58,7 @@ pub struct BridgeTower {
     root: VarBuilder<'static>,
     /// The model's own: `root` at `bridgetower.`, or `root` itself where only the model was saved.
     trunk: VarBuilder<'static>,
+    products: Products,
     text_tower: OnceLock<TextTower>,
     vision_tower: OnceLock<VisionTower>,
     text_bridge: OnceLock<Bridge>,
@@ -87,6 +92,11 @@ pub struct Bridged {
 }
 
 impl Bridged {
+    /// The image side, of states that [`BridgeTower::bridge_image`] computed.
+    pub fn of_image(layers: Vec<Tensor>) -> Self {
+        Self { layers, mask: None }
+    }
+
     /// The members of the batch at `rows`, in that order.
     pub fn select(&self, rows: &[u32]) -> Result<Self> {
         let rows = Tensor::new(rows, self.layers[0].device())?;
@@ -135,6 +145,7 @@ impl BridgeTower {
             },
             root,
             weights,
+            products: Products::Plain,
             text_tower: OnceLock::new(),
             vision_tower: OnceLock::new(),
             text_bridge: OnceLock::new(),
@@ -146,6 +157,18 @@ impl BridgeTower {
             itm_score: OnceLock::new(),
             mlm_score: OnceLock::new(),
         })
+    }
+
+    /// The same checkpoint with the weights of the image tower and of the cross-modal layers in `format`, which a CPU
+    /// that has the instructions computes with on f32 states. The text tower stays as it is.
+    ///
+    /// # Panics
+    ///
+    /// Later, where [`Format::is_supported`] is false or the states are not f32 on the CPU.
+    #[must_use]
+    pub fn with_weights_in(mut self, format: Format) -> Self {
+        self.products = Products::Packed(format);
+        self
     }
 
     /// The model's shape.
@@ -163,7 +186,17 @@ impl BridgeTower {
         self.root.device()
     }
 
-    /// The number format it computes in.
+    /// What it computes in, by name: that of packed weights, else that of the states.
+    pub fn number_format(&self) -> &'static str {
+        match self.products {
+            Products::Plain => self.dtype().as_str(),
+            Products::Packed(Format::F32) => "f32",
+            Products::Packed(Format::Bf16) => "bf16",
+            Products::Packed(Format::Int8) => "int8",
+        }
+    }
+
+    /// The number format of its states.
     pub fn dtype(&self) -> DType {
         self.root.dtype()
     }
@@ -171,6 +204,11 @@ impl BridgeTower {
     /// Identifies the weights that decide embeddings, whatever file layout holds them; 64 hex digits.
     pub fn fingerprint(&self) -> Result<String> {
         self.require_itc()?;
+        self.image_side_fingerprint()
+    }
+
+    /// Identifies the weights that decide the image side of a match; 64 hex digits.
+    pub fn image_side_fingerprint(&self) -> Result<String> {
         fingerprint::fingerprint(&self.config, &self.weights, &self.trunk.prefix())
             .map_err(weights::checkpoint(&self.dir))
     }
@@ -222,16 +260,48 @@ impl BridgeTower {
 
     /// The image tower, on normalised pixels `[B, 3, S, S]`, f32.
     pub fn image_states(&self, pixels: &Tensor) -> Result<ImageStates> {
-        let tower = self.part(&self.vision_tower, || {
+        self.image_states_above(&self.image_split(pixels)?)
+    }
+
+    /// The image tower up to where the bridge begins: the lowest of [`Self::image_states`], `[B, N, W]`.
+    pub fn image_split(&self, pixels: &Tensor) -> Result<Tensor> {
+        let pixels = self.to_states(pixels)?;
+        Ok(self.vision_tower()?.below(&pixels, self.config.split())?)
+    }
+
+    /// The rest of the image tower, from [`Self::image_split`] on.
+    pub fn image_states_above(&self, split: &Tensor) -> Result<ImageStates> {
+        let split = self.to_states(split)?;
+        let tower = self.vision_tower()?;
+        Ok(ImageStates {
+            layers: tower.above(&split, self.config.split(), Tokens::All)?,
+        })
+    }
+
+    /// [`Self::image_embeds`] of [`Self::image_states`], for less work: of the tower's last layer the embedding reads
+    /// one token.
+    pub fn embed_pixels(&self, pixels: &Tensor) -> Result<Tensor> {
+        let (tower, pixels) = (self.vision_tower()?, self.to_states(pixels)?);
+        let last = self.config.vision_config.num_hidden_layers - 1;
+        let hidden = tower.below(&pixels, last)?;
+        self.image_embeds(&ImageStates {
+            layers: tower.above(&hidden, last, Tokens::First)?,
+        })
+    }
+
+    fn vision_tower(&self) -> Result<&VisionTower> {
+        self.part(&self.vision_tower, || {
             VisionTower::new(
                 &self.config.vision_config,
                 &self.trunk.pp("vision_model.visual"),
+                self.products,
             )
-        })?;
-        let pixels = pixels.to_device(self.device())?.to_dtype(self.dtype())?;
-        Ok(ImageStates {
-            layers: tower.forward(&pixels, self.config.split())?,
         })
+    }
+
+    /// The same on the model's device, in the number format of its states.
+    fn to_states(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(x.to_device(self.device())?.to_dtype(self.dtype())?)
     }
 
     // --- contrastive embeddings ---
@@ -277,7 +347,7 @@ impl BridgeTower {
     /// The text side of the cross-modal layers.
     pub fn bridge_text(&self, states: &TextStates) -> Result<Bridged> {
         let bridge = self.part(&self.text_bridge, || {
-            Bridge::text(&self.config, &self.trunk)
+            Bridge::text(&self.config, &self.trunk, self.products)
         })?;
         Ok(Bridged {
             layers: bridge_all(bridge, &states.layers)?,
@@ -306,7 +376,7 @@ impl BridgeTower {
             });
         };
         let (encoder, poolers) = self.part(&self.encoder, || {
-            let encoder = CrossModalEncoder::new(&self.config, &self.trunk)?;
+            let encoder = CrossModalEncoder::new(&self.config, &self.trunk, self.products)?;
             Ok((encoder, Poolers::new(&self.config, &self.trunk)?))
         })?;
         let (text, image) = encoder.forward(&text.layers, mask, &image.layers, tokens)?;
@@ -346,7 +416,7 @@ impl BridgeTower {
 
     fn image_bridge(&self) -> Result<&Bridge> {
         self.part(&self.image_bridge, || {
-            Bridge::image(&self.config, &self.trunk)
+            Bridge::image(&self.config, &self.trunk, self.products)
         })
     }
 

@@ -4,6 +4,7 @@ use candle_core::{DType, Device, Module, Result, Tensor};
 use candle_nn::{Embedding, LayerNorm, VarBuilder, embedding};
 
 use super::config::{Config, TextConfig};
+use super::dense::Products;
 use super::layers::{AttentionBlock, MlpBlock, layer_norm};
 
 /// Token ids of several texts, padded to one length.
@@ -110,6 +111,7 @@ impl TextEmbeddings {
     }
 }
 
+/// Its products are candle's: a query is a dozen tokens, for which packing weights would take longer than it saves.
 struct TextLayer {
     attention: AttentionBlock,
     mlp: MlpBlock,
@@ -118,8 +120,8 @@ struct TextLayer {
 impl TextLayer {
     fn new(cfg: &TextConfig, vb: &VarBuilder) -> Result<Self> {
         Ok(Self {
-            attention: AttentionBlock::new(cfg, &vb.pp("attention"))?,
-            mlp: MlpBlock::new(cfg, vb)?,
+            attention: AttentionBlock::new(cfg, &vb.pp("attention"), Products::Plain)?,
+            mlp: MlpBlock::new(cfg, vb, Products::Plain)?,
         })
     }
 

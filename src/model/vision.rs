@@ -1,10 +1,12 @@
 //! The image tower: CLIP's vision transformer.
 
+use bt_kernels::Activation;
 use candle_core::{IndexOp, Module, Result, Tensor};
-use candle_nn::{LayerNorm, Linear, VarBuilder, linear};
+use candle_nn::{LayerNorm, VarBuilder};
 
 use super::config::VisionConfig;
-use super::layers::{attention, layer_norm, quick_gelu};
+use super::dense::{Dense, Products, attention};
+use super::layers::{Tokens, layer_norm};
 
 /// Reference: `BridgeTowerVisionTransformer`,
 /// <https://github.com/huggingface/transformers/blob/v4.57.1/src/transformers/models/bridgetower/modeling_bridgetower.py>
@@ -15,10 +17,11 @@ pub(super) struct VisionTower {
 }
 
 impl VisionTower {
-    pub(super) fn new(cfg: &VisionConfig, vb: &VarBuilder) -> Result<Self> {
-        let block = |i| ResidualAttention::new(cfg, &vb.pp("transformer.resblocks").pp(i));
+    pub(super) fn new(cfg: &VisionConfig, vb: &VarBuilder, products: Products) -> Result<Self> {
+        let block =
+            |i| ResidualAttention::new(cfg, &vb.pp("transformer.resblocks").pp(i), products);
         Ok(Self {
-            embeddings: VisionEmbeddings::new(cfg, &vb.pp("embeddings"))?,
+            embeddings: VisionEmbeddings::new(cfg, &vb.pp("embeddings"), products)?,
             ln_pre: layer_norm(cfg.hidden_size, cfg.layer_norm_eps, &vb.pp("ln_pre"))?,
             resblocks: (0..cfg.num_hidden_layers)
                 .map(block)
@@ -26,31 +29,42 @@ impl VisionTower {
         })
     }
 
-    /// States after layers `from..=num_hidden_layers` (0 = after `ln_pre`), each `[B, N, W]`, before
-    /// `ln_post`, of pixels `[B, 3, S, S]`.
-    pub(super) fn forward(&self, pixels: &Tensor, from: usize) -> Result<Vec<Tensor>> {
+    /// The state after the first `layers` layers (0 = after `ln_pre`), `[B, N, W]`, of pixels `[B, 3, S, S]`.
+    pub(super) fn below(&self, pixels: &Tensor, layers: usize) -> Result<Tensor> {
         let mut hidden = self.ln_pre.forward(&self.embeddings.forward(pixels)?)?;
-        let mut states = Vec::new();
-        for (i, block) in self.resblocks.iter().enumerate() {
-            if i >= from {
-                states.push(hidden.clone());
-            }
-            hidden = block.forward(&hidden)?;
+        for block in &self.resblocks[..layers] {
+            hidden = block.forward(&hidden, Tokens::All)?;
         }
-        states.push(hidden);
+        Ok(hidden)
+    }
+
+    /// From the state after the first `layers` layers: that one and all above it, each `[B, N, W]`, before `ln_post`;
+    /// of the last perhaps only the first token, `[B, 1, W]`.
+    pub(super) fn above(
+        &self,
+        hidden: &Tensor,
+        layers: usize,
+        last: Tokens,
+    ) -> Result<Vec<Tensor>> {
+        let top = self.resblocks.len() - 1;
+        let mut states = vec![hidden.clone()];
+        for (i, block) in self.resblocks.iter().enumerate().skip(layers) {
+            let tokens = if i == top { last } else { Tokens::All };
+            states.push(block.forward(&states[states.len() - 1], tokens)?);
+        }
         Ok(states)
     }
 }
 
 struct VisionEmbeddings {
     class_embedding: Tensor,    // [W]
-    patch_embedding: Linear,    // C·P·P → W
+    patch_embedding: Dense,     // C·P·P → W
     position_embedding: Tensor, // [N, W]
     patch_size: usize,
 }
 
 impl VisionEmbeddings {
-    fn new(cfg: &VisionConfig, vb: &VarBuilder) -> Result<Self> {
+    fn new(cfg: &VisionConfig, vb: &VarBuilder, products: Products) -> Result<Self> {
         let (w, c, p) = (cfg.hidden_size, cfg.num_channels, cfg.patch_size);
         // A convolution whose stride is its kernel is a matrix product over flattened patches.
         let kernel = vb
@@ -58,7 +72,7 @@ impl VisionEmbeddings {
             .reshape((w, c * p * p))?;
         Ok(Self {
             class_embedding: vb.get(w, "class_embedding")?,
-            patch_embedding: Linear::new(kernel, None),
+            patch_embedding: Dense::of(kernel, None, products)?,
             position_embedding: vb.get((cfg.num_tokens(), w), "position_embedding.weight")?,
             patch_size: p,
         })
@@ -83,46 +97,46 @@ impl VisionEmbeddings {
 struct ResidualAttention {
     ln_1: LayerNorm,
     /// Query, key and value: the three thirds of `attn.in_proj_{weight,bias}`.
-    in_proj: [Linear; 3],
-    out_proj: Linear,
+    in_proj: [Dense; 3],
+    out_proj: Dense,
     ln_2: LayerNorm,
-    c_fc: Linear,
-    c_proj: Linear,
+    c_fc: Dense,
+    c_proj: Dense,
     heads: usize,
+    products: Products,
 }
 
 impl ResidualAttention {
-    fn new(cfg: &VisionConfig, vb: &VarBuilder) -> Result<Self> {
+    fn new(cfg: &VisionConfig, vb: &VarBuilder, products: Products) -> Result<Self> {
         let w = cfg.hidden_size;
         let weight = vb.get((3 * w, w), "attn.in_proj_weight")?;
         let bias = vb.get(3 * w, "attn.in_proj_bias")?;
-        let third = |i: usize| -> Result<Linear> {
+        let third = |i: usize| -> Result<Dense> {
             let rows = i * w..(i + 1) * w;
-            Ok(Linear::new(weight.i(rows.clone())?, Some(bias.i(rows)?)))
+            Dense::of(weight.i(rows.clone())?, Some(bias.i(rows)?), products)
         };
         Ok(Self {
             ln_1: layer_norm(w, cfg.layer_norm_eps, &vb.pp("ln_1"))?,
             in_proj: [third(0)?, third(1)?, third(2)?],
-            out_proj: linear(w, w, vb.pp("attn.out_proj"))?,
+            out_proj: Dense::new(w, w, &vb.pp("attn.out_proj"), products)?,
             ln_2: layer_norm(w, cfg.layer_norm_eps, &vb.pp("ln_2"))?,
-            c_fc: linear(w, 4 * w, vb.pp("mlp.c_fc"))?,
-            c_proj: linear(4 * w, w, vb.pp("mlp.c_proj"))?,
+            c_fc: Dense::new(w, 4 * w, &vb.pp("mlp.c_fc"), products)?,
+            c_proj: Dense::new(4 * w, w, &vb.pp("mlp.c_proj"), products)?,
             heads: w / 64,
+            products,
         })
     }
 
-    fn forward(&self, hidden: &Tensor) -> Result<Tensor> {
-        let normed = self.ln_1.forward(hidden)?; // [B, N, W]
+    /// `hidden`, `[B, N, W]`, after this block: of all tokens, `[B, N, W]`, or of the first, `[B, 1, W]`.
+    fn forward(&self, hidden: &Tensor, tokens: Tokens) -> Result<Tensor> {
+        let normed = self.ln_1.forward(hidden)?;
         let [query, key, value] = &self.in_proj;
-        let attended = attention(
-            &query.forward(&normed)?,
-            &key.forward(&normed)?,
-            &value.forward(&normed)?,
-            self.heads,
-            None,
-        )?;
-        let hidden = (self.out_proj.forward(&attended)? + hidden)?;
-        let inner = quick_gelu(&self.c_fc.forward(&self.ln_2.forward(&hidden)?)?)?;
-        self.c_proj.forward(&inner)? + hidden
+        let query = query.forward(&tokens.of(&normed)?)?;
+        let (key, value) = (key.forward(&normed)?, value.forward(&normed)?);
+        let attended = attention([&query, &key, &value], self.heads, None, self.products)?;
+        let hidden = self.out_proj.onto(&attended, &tokens.of(hidden)?)?;
+        let normed = self.ln_2.forward(&hidden)?;
+        let inner = self.c_fc.activated(&normed, Activation::QuickGelu)?;
+        self.c_proj.onto(&inner, &hidden)
     }
 }

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use bridgetower::model::BridgeTower;
-use bridgetower::{Engine, EngineOptions, Error};
+use bridgetower::{Engine, Error};
 use candle_core::{DType, Device};
 
-use crate::fixtures::{Golden, Inputs, fixture, read_json};
+use crate::fixtures::{EXACT, Golden, Inputs, fixture, read_json};
 use crate::golden::check_outputs;
 
 #[test]
@@ -172,7 +172,7 @@ fn load_after(
 
 fn engine(folder: &Path) -> Result<Engine, Error> {
     let folder = folder.to_str().expect("UTF-8");
-    Engine::load(folder, &EngineOptions::default(), &mut |_, _, _| {})
+    Engine::load(folder, &EXACT, &mut |_, _, _| {})
 }
 
 fn copy_checkpoint(from: &Path, to: &Path) {

@@ -3,9 +3,16 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use bridgetower::{Engine, EngineOptions};
+use bridgetower::{DeviceChoice, Engine, EngineOptions, Precision};
 use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
+
+/// As the reference computes: the goldens are held to what f32 can keep.
+pub const EXACT: EngineOptions = EngineOptions {
+    device: DeviceChoice::Cpu,
+    precision: Precision::F32,
+    offline: true,
+};
 
 /// The folder `tests/fixtures/<path>`.
 pub fn fixture(path: &str) -> PathBuf {
@@ -18,7 +25,7 @@ pub fn fixture(path: &str) -> PathBuf {
 pub fn engine(checkpoint: &str) -> Engine {
     let folder = fixture("checkpoints").join(checkpoint);
     let folder = folder.to_str().expect("UTF-8");
-    Engine::load(folder, &EngineOptions::default(), &mut |_, _, _| {}).expect("loads")
+    Engine::load(folder, &EXACT, &mut |_, _, _| {}).expect("loads")
 }
 
 /// A tensor by formula: element i is `centre + scale · u(name, i)`.
@@ -85,6 +92,19 @@ impl Golden {
                 .collect()
         };
         ids.into_iter().zip(mask).map(unpadded).collect()
+    }
+
+    /// The least cosine between a row of `found` and the reference's row, `[B, E]`.
+    pub fn least_cosine(&self, name: &str, found: &Tensor) -> f32 {
+        let product = (found * self.get(name)).and_then(|x| x.sum(1)?.min(0)?.to_scalar());
+        product.expect("unit vectors of the same shape")
+    }
+
+    /// The largest difference between an element of `found` and the reference's.
+    pub fn largest_difference(&self, name: &str, found: &Tensor) -> f32 {
+        let off =
+            (found - self.get(name)).and_then(|x| x.abs()?.flatten_all()?.max(0)?.to_scalar());
+        off.expect("the same shape")
     }
 
     /// Fails unless `found` is within 1e-4 of the reference, relative to the reference's norm.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use bridgetower::model::BridgeTower;
+use bridgetower::model::{BridgeTower, Format};
 use candle_core::{DType, Device, Tensor};
 
 use crate::fixtures::{Formula, Golden, Inputs, fixture, read_json};
@@ -42,13 +42,64 @@ fn structure_of_the_large_checkpoints() {
     check_case("large_like");
 }
 
+#[test]
+fn packed_weights_stay_faithful() {
+    for (format, least_cosine, logits_off) in
+        [(Format::Bf16, 0.999, 0.02), (Format::Int8, 0.99, 0.1)]
+    {
+        if !format.is_supported() {
+            continue;
+        }
+        for case in [
+            "tiny",
+            "wide_vision",
+            "unshared_transforms",
+            "base_like",
+            "large_like",
+        ] {
+            let folder = fixture("golden").join(case);
+            let (model, _checkpoint) = load(&folder);
+            let (golden, model) = (Golden::read(&folder), model.with_weights_in(format));
+            let inputs: Inputs = read_json(&folder.join("inputs.json"));
+            let image = model
+                .image_states(&inputs.pixel_values.tensor())
+                .expect("image tower");
+            let batch = model.text_batch(&golden.texts()).expect("batch");
+            let text = model.text_states(&batch).expect("text tower");
+            if model.has_itc() {
+                let ours = model.image_embeds(&image).expect("image embeddings");
+                let cosine = golden.least_cosine("image_embeds", &ours);
+                assert!(cosine >= least_cosine, "{case} {format:?}: cosine {cosine}");
+            }
+            if model.has_itm() {
+                let (text, image) = (model.bridge_text(&text), model.bridge_image(&image));
+                let ours = model
+                    .match_logits(&text.expect("text bridge"), &image.expect("image bridge"))
+                    .expect("ITM");
+                let off = golden.largest_difference("itm_logits", &ours);
+                assert!(off <= logits_off, "{case} {format:?}: logits off by {off}");
+            }
+        }
+    }
+}
+
 fn check_case(case: &str) {
     let folder = fixture("golden").join(case);
-    let checkpoint = tempfile::tempdir().expect("tempdir");
-    write_checkpoint(&folder, checkpoint.path());
-    let model = BridgeTower::load(checkpoint.path(), &Device::Cpu, DType::F32).expect("loads");
     let inputs: Inputs = read_json(&folder.join("inputs.json"));
-    check_outputs(&model, &Golden::read(&folder), &inputs);
+    let (model, _checkpoint) = load(&folder);
+    let golden = Golden::read(&folder);
+    check_outputs(&model, &golden, &inputs);
+    if Format::F32.is_supported() {
+        check_outputs(&model.with_weights_in(Format::F32), &golden, &inputs);
+    }
+}
+
+/// The model of a golden case, in f32, and the folder that it reads from.
+fn load(case: &Path) -> (BridgeTower, tempfile::TempDir) {
+    let checkpoint = tempfile::tempdir().expect("tempdir");
+    write_checkpoint(case, checkpoint.path());
+    let model = BridgeTower::load(checkpoint.path(), &Device::Cpu, DType::F32).expect("loads");
+    (model, checkpoint)
 }
 
 /// Compares all stages of `model`, and all heads that the golden has, with the golden.
@@ -95,6 +146,8 @@ pub fn check_outputs(model: &BridgeTower, golden: &Golden, inputs: &Inputs) {
         let cross = model.cross_embeds(&fused).expect("cross embeddings");
         golden.check("text_embeds", &text);
         golden.check("image_embeds", &image);
+        let shorter = model.embed_pixels(&pixels).expect("image embeddings");
+        golden.check("image_embeds", &shorter);
         golden.check("cross_embeds", &cross);
         let loss = model.contrastive_loss(&text, &image, &cross).expect("loss");
         golden.check("loss", &Tensor::new(loss, &Device::Cpu).expect("scalar"));

@@ -88,6 +88,7 @@ fn real_photographs_are_indexed_and_found() {
     assert_eq!((report.embedded, report.skipped.len()), (86, 0));
     let index = IndexReader::open(dir.path()).expect("opens");
     let searcher = Searcher {
+        cache: None,
         index: &index,
         embedder: &engine,
         reranker: &engine,

@@ -1,5 +1,6 @@
 //! `bt-query` as its users run it, on a small random-weight checkpoint.
 
+mod cache;
 mod contact_sheet;
 mod demo;
 mod eval;
@@ -303,7 +304,7 @@ fn bad_queries_are_refused() {
     );
     refused(
         &mut world.bt_query(["cat", "--precision", "f16", "--device", "cpu"]),
-        "f32 or bf16",
+        "f32, bf16 or int8",
     );
     let other = fixture("checkpoints/sharded-safetensors");
     let other = other.to_str().expect("UTF-8");

@@ -1,0 +1,82 @@
+//! What BridgeTower spends its time on, on a CPU: products with weights, and attention.
+//!
+//! ```text
+//! weights [N, K] ── pack once ──► Packed ─┐
+//!                                         ├─ product ──► + bias, activation, + residual ──► [M, N] f32
+//! activations [M, K] f32 ─ on the fly ────┘
+//! ```
+//!
+//! Weights are kept in f32, bf16 or int8, in the order in which the inner loop reads them; activations stay f32
+//! between products and are rounded on the way in. Sums are f32, or exact for int8, and everything beside the
+//! products is f32.
+//!
+//! | format | weights | activations | instruction |
+//! |---|---|---|---|
+//! | [`Format::F32`] | f32 | f32 | AVX-512, `vfmadd` |
+//! | [`Format::Bf16`] | bf16 | bf16 | AVX512-BF16, `vdpbf16ps` |
+//! | [`Format::Int8`] | i8, one scale a row of the weights | u8 around 128, one scale a token | AVX512-VNNI, `vpdpbusd` |
+//!
+//! Nothing here knows of models or tensors: slices in, vectors out. [`Format::is_supported`] says whether this
+//! machine has the instructions; without them the functions panic, so ask first.
+
+#[cfg(target_arch = "x86_64")]
+mod attention;
+#[cfg(target_arch = "x86_64")]
+mod math;
+#[cfg(target_arch = "x86_64")]
+mod packed;
+#[cfg(target_arch = "x86_64")]
+mod rows;
+#[cfg(target_arch = "x86_64")]
+mod tile;
+#[cfg(not(target_arch = "x86_64"))]
+mod unsupported;
+
+#[cfg(target_arch = "x86_64")]
+pub use attention::{Attention, attention};
+#[cfg(target_arch = "x86_64")]
+pub use packed::Packed;
+#[cfg(not(target_arch = "x86_64"))]
+pub use unsupported::{Attention, Packed, attention};
+
+/// The number format of a product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// As the activations are.
+    F32,
+    /// Brain floats: the range of f32 with 8 bits of precision.
+    Bf16,
+    /// 8-bit integers with scales.
+    Int8,
+}
+
+impl Format {
+    /// Whether this machine has the instructions for products in this format.
+    pub fn is_supported(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let has_f32 = is_x86_feature_detected!("avx512f");
+            let has_bf16 = has_f32 && is_x86_feature_detected!("avx512bf16");
+            match self {
+                Self::F32 => has_f32,
+                Self::Bf16 => has_bf16,
+                // Attention is bf16's.
+                Self::Int8 => has_bf16 && is_x86_feature_detected!("avx512vnni"),
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+}
+
+/// What follows a product, element by element, in f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Activation {
+    /// Nothing.
+    #[default]
+    None,
+    /// `x · Φ(x)`, the exact GELU; its erf is off by at most 2e-7.
+    Gelu,
+    /// `x · sigmoid(1.702 x)`, CLIP's GELU.
+    QuickGelu,
+}

@@ -1,0 +1,290 @@
+//! Weights in the order in which products read them.
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::{
+    _mm512_add_ps, _mm512_castsi512_ps, _mm512_cvtepi32_ps, _mm512_load_si512, _mm512_loadu_ps,
+    _mm512_loadu_si512, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_mul_ps,
+    _mm512_set1_ps, _mm512_sub_epi32,
+};
+
+use rayon::prelude::*;
+
+use crate::math::activate;
+use crate::rows::{Blocks, mask, round};
+use crate::tile::{COLUMNS, ROWS, Step, Tile, multiply};
+use crate::{Activation, Format};
+
+/// The weights and bias of a linear layer, K inputs to N outputs.
+pub struct Packed {
+    format: Format,
+    n: usize,
+    k: usize,
+    /// 32 bits of each column's weights a step; the last is filled up with zeros.
+    steps: usize,
+    /// Panels of 32 columns one after the other, `steps` each.
+    panels: Vec<Step>,
+    /// By column, filled up to whole panels, as everything below.
+    bias: Vec<f32>,
+    /// Int8: what a step of the quantised weight is worth.
+    scales: Vec<f32>,
+    /// Int8: what activations around 128 instead of 0 add to the sum.
+    offsets: Vec<i32>,
+}
+
+impl std::fmt::Debug for Packed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Packed({:?}, {} → {})", self.format, self.k, self.n)
+    }
+}
+
+impl Packed {
+    /// Packs `weights`, `[N, K]` row by row, with `inputs` = K, and `bias`, `[N]`, or empty for none.
+    ///
+    /// # Panics
+    ///
+    /// Where the lengths contradict each other, or the machine has no instructions for the format.
+    pub fn new(format: Format, weights: &[f32], inputs: usize, bias: &[f32]) -> Self {
+        assert!(
+            format.is_supported(),
+            "this machine has no {format:?} products"
+        );
+        assert!(
+            inputs > 0 && weights.len().is_multiple_of(inputs),
+            "weights are [N, K]"
+        );
+        let (n, k) = (weights.len() / inputs, inputs);
+        assert!(bias.is_empty() || bias.len() == n, "a bias is [N]");
+        let steps = k.div_ceil(format.values_per_word());
+        let width = n.div_ceil(COLUMNS) * COLUMNS;
+        let mut packed = Self {
+            format,
+            n,
+            k,
+            steps,
+            panels: vec![Step([0; COLUMNS]); width / COLUMNS * steps],
+            bias: vec![0.0; width],
+            scales: vec![0.0; width],
+            offsets: vec![0; width],
+        };
+        packed.bias[..bias.len()].copy_from_slice(bias);
+        let columns = packed
+            .scales
+            .par_chunks_mut(COLUMNS)
+            .zip(packed.offsets.par_chunks_mut(COLUMNS));
+        packed
+            .panels
+            .par_chunks_mut(steps)
+            .zip(columns)
+            .enumerate()
+            .for_each(|(p, (panel, (scales, offsets)))| {
+                let rows = weights.chunks_exact(k).skip(p * COLUMNS).take(COLUMNS);
+                for (c, row) in rows.enumerate() {
+                    match format {
+                        Format::F32 | Format::Bf16 => pack(format, row, c, panel),
+                        Format::Int8 => (scales[c], offsets[c]) = pack_int8(row, c, panel),
+                    }
+                }
+            });
+        packed
+    }
+
+    /// N.
+    pub fn width(&self) -> usize {
+        self.n
+    }
+
+    /// `residual + activation(x · weightsᵀ + bias)`, `[M, N]`, of `x`, `[M, K]`; `residual` is `[M, N]`.
+    ///
+    /// # Panics
+    ///
+    /// Where the lengths contradict each other.
+    pub fn forward(&self, x: &[f32], activation: Activation, residual: Option<&[f32]>) -> Vec<f32> {
+        assert!(x.len().is_multiple_of(self.k), "activations are [M, K]");
+        let rows = x.len() / self.k;
+        assert!(
+            residual.is_none_or(|r| r.len() == rows * self.n),
+            "a residual is [M, N]"
+        );
+        let mut out = Vec::with_capacity(rows * self.n);
+        if rows == 0 {
+            return out;
+        }
+        let blocks = Blocks::new(rows);
+        let (words, row_scales) = self.round_all(x, blocks);
+        let shared = Shared(out.as_mut_ptr());
+        let finish = Finish {
+            weights: self,
+            row_scales: &row_scales,
+            activation,
+            residual,
+        };
+        (0..self.n.div_ceil(COLUMNS)).into_par_iter().for_each(|p| {
+            let panel = &self.panels[p * self.steps..(p + 1) * self.steps];
+            let mut tile = Tile::new();
+            for i in 0..blocks.count {
+                let (start, len) = (blocks.start(i), blocks.len(i));
+                multiply(
+                    self.format,
+                    len,
+                    &words[start * self.steps..(start + len) * self.steps],
+                    panel,
+                    &mut tile,
+                );
+                for r in 0..len {
+                    // SAFETY: supported, as `new` checked. The row lies in `out`, and of each row this panel's
+                    // columns are written by nobody else.
+                    unsafe { finish.row(&tile, r, start + r, p * COLUMNS, shared.get()) }
+                }
+            }
+        });
+        // SAFETY: every row of every panel was written.
+        unsafe { out.set_len(rows * self.n) }
+        out
+    }
+
+    /// All activations, block after block, and the scale of each row.
+    fn round_all(&self, x: &[f32], blocks: Blocks) -> (Vec<u32>, Vec<f32>) {
+        let rows = x.len() / self.k;
+        let mut words = vec![0u32; rows * self.steps];
+        let mut scales = vec![0f32; rows];
+        let (mut words_left, mut scales_left) = (words.as_mut_slice(), scales.as_mut_slice());
+        let mut parts = Vec::with_capacity(blocks.count);
+        for i in 0..blocks.count {
+            let (words, rest) = words_left.split_at_mut(blocks.len(i) * self.steps);
+            let (scales, more) = scales_left.split_at_mut(blocks.len(i));
+            (words_left, scales_left) = (rest, more);
+            parts.push((&x[blocks.start(i) * self.k..], words, scales));
+        }
+        parts.into_par_iter().for_each(|(x, words, scales)| {
+            round(
+                self.format,
+                x,
+                (scales.len(), self.k, self.k),
+                1.0,
+                words,
+                scales,
+            );
+        });
+        (words, scales)
+    }
+}
+
+impl Format {
+    /// Values in 32 bits.
+    pub(crate) fn values_per_word(self) -> usize {
+        match self {
+            Self::F32 => 1,
+            Self::Bf16 => 2,
+            Self::Int8 => 4,
+        }
+    }
+}
+
+/// The memory of a result, written by several threads, each to its own columns.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared(pub(crate) *mut f32);
+
+impl Shared {
+    pub(crate) fn get(self) -> *mut f32 {
+        self.0
+    }
+}
+
+// SAFETY: a pointer; each use says why nobody else writes there.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+/// From sums to results.
+struct Finish<'a> {
+    weights: &'a Packed,
+    row_scales: &'a [f32],
+    activation: Activation,
+    residual: Option<&'a [f32]>,
+}
+
+impl Finish<'_> {
+    /// Writes the columns from `column` on of result row `row`, which is row `r` of the tile.
+    ///
+    /// SAFETY: `out` holds that row, and nobody else writes those columns of it; AVX-512 is there.
+    #[target_feature(enable = "avx512f")]
+    unsafe fn row(&self, tile: &Tile, r: usize, row: usize, column: usize, out: *mut f32) {
+        let weights = self.weights;
+        for half in 0..COLUMNS / 16 {
+            let column = column + 16 * half;
+            let inside = mask(weights.n, column);
+            // SAFETY: a tile's row, the bias, scales and offsets are whole panels wide; the mask keeps what
+            // reads the residual and writes the result inside the row.
+            unsafe {
+                let sums = _mm512_load_si512(tile.0[r].as_ptr().add(16 * half).cast());
+                let value = match weights.format {
+                    Format::F32 | Format::Bf16 => _mm512_castsi512_ps(sums),
+                    Format::Int8 => {
+                        let offsets =
+                            _mm512_loadu_si512(weights.offsets.as_ptr().add(column).cast());
+                        let scales = _mm512_mul_ps(
+                            _mm512_set1_ps(self.row_scales[row]),
+                            _mm512_loadu_ps(weights.scales.as_ptr().add(column)),
+                        );
+                        _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(sums, offsets)), scales)
+                    }
+                };
+                let value =
+                    _mm512_add_ps(value, _mm512_loadu_ps(weights.bias.as_ptr().add(column)));
+                let mut value = activate(self.activation, value);
+                let at = row * weights.n + column;
+                if let Some(residual) = self.residual {
+                    value = _mm512_add_ps(
+                        value,
+                        _mm512_maskz_loadu_ps(inside, residual.as_ptr().wrapping_add(at)),
+                    );
+                }
+                _mm512_mask_storeu_ps(out.wrapping_add(at), inside, value);
+            }
+        }
+    }
+}
+
+/// Writes one column of floats into a panel.
+pub(crate) fn pack(format: Format, row: &[f32], column: usize, panel: &mut [Step]) {
+    for (values, step) in row.chunks(format.values_per_word()).zip(panel) {
+        let second = values.get(1).copied().unwrap_or(0.0);
+        step.0[column] = word(format, values[0], second);
+    }
+}
+
+/// 32 bits of floats: one f32, or two bf16 with the first in the lower half.
+pub(crate) fn word(format: Format, first: f32, second: f32) -> u32 {
+    match format {
+        Format::F32 => first.to_bits(),
+        _ => bf16(first) | bf16(second) << 16,
+    }
+}
+
+/// To the nearest, ties to even; NaN stays NaN.
+fn bf16(value: f32) -> u32 {
+    let bits = value.to_bits();
+    if value.is_nan() {
+        return bits >> 16 | 0x40;
+    }
+    (bits + 0x7fff + (bits >> 16 & 1)) >> 16
+}
+
+/// Returns the column's scale, and what 128 on every activation adds to its sum.
+fn pack_int8(row: &[f32], column: usize, panel: &mut [Step]) -> (f32, i32) {
+    let largest = row.iter().fold(0f32, |m, v| m.max(v.abs()));
+    let factor = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+    let mut sum = 0;
+    for (values, step) in row.chunks(4).zip(panel) {
+        let mut bytes = [0u8; 4];
+        for (byte, value) in bytes.iter_mut().zip(values) {
+            let whole = (value * factor).round_ties_even() as i8;
+            sum += i32::from(whole);
+            *byte = whole as u8;
+        }
+        step.0[column] = u32::from_le_bytes(bytes);
+    }
+    (largest / 127.0, 128 * sum)
+}
+
+const _: () = assert!(ROWS * 2 + 4 <= 32);

@@ -1,0 +1,229 @@
+//! Products and attention against the same computed plainly in f64, at sizes that leave rests everywhere.
+//! On a machine without the instructions there is nothing to test.
+
+use bt_kernels::{Activation, Attention, Format, Packed, attention};
+
+/// Numbers between −1 and 1, the same for every seed.
+fn numbers(count: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+/// erf by its Taylor series, off by at most 1e-8.
+fn erf(x: f64) -> f64 {
+    if x.abs() > 4.0 {
+        return x.signum();
+    }
+    let (mut term, mut sum) = (x, x);
+    for n in 1..400 {
+        term *= -x * x / f64::from(n);
+        sum += term / f64::from(2 * n + 1);
+    }
+    sum * 2.0 / std::f64::consts::PI.sqrt()
+}
+
+fn activate(activation: Activation, x: f64) -> f64 {
+    match activation {
+        Activation::None => x,
+        Activation::Gelu => 0.5 * x * (1.0 + erf(x / std::f64::consts::SQRT_2)),
+        Activation::QuickGelu => x / (1.0 + (-1.702 * x).exp()),
+    }
+}
+
+fn plain(x: &[f32], weights: &[f32], k: usize, bias: &[f32]) -> Vec<f64> {
+    let rows = x.chunks_exact(k);
+    rows.flat_map(|x| {
+        weights.chunks_exact(k).enumerate().map(move |(n, w)| {
+            let sum: f64 = x
+                .iter()
+                .zip(w)
+                .map(|(x, w)| f64::from(*x) * f64::from(*w))
+                .sum();
+            sum + bias.get(n).map_or(0.0, |b| f64::from(*b))
+        })
+    })
+    .collect()
+}
+
+/// ‖ours − theirs‖ / ‖theirs‖.
+fn relative_error(ours: &[f32], theirs: &[f64]) -> f64 {
+    assert_eq!(ours.len(), theirs.len());
+    let square = |x: f64| x * x;
+    let off: f64 = ours
+        .iter()
+        .zip(theirs)
+        .map(|(a, b)| square(f64::from(*a) - b))
+        .sum();
+    (off / theirs.iter().map(|x| square(*x)).sum::<f64>()).sqrt()
+}
+
+const FORMATS: [(Format, f64); 3] = [
+    (Format::F32, 1e-6),
+    (Format::Bf16, 4e-3),
+    (Format::Int8, 1.2e-2),
+];
+
+#[test]
+fn products_are_right_at_every_rest() {
+    for (format, tolerance) in FORMATS
+        .into_iter()
+        .filter(|(format, _)| format.is_supported())
+    {
+        for (m, k, n) in [
+            (1, 1, 1),
+            (1, 64, 32),
+            (14, 30, 33),
+            (15, 147, 31),
+            (29, 588, 64),
+            (100, 257, 130),
+        ] {
+            let (x, weights) = (numbers(m * k, 1), numbers(n * k, 2));
+            let (bias, residual) = (numbers(n, 3), numbers(m * n, 4));
+            let packed = Packed::new(format, &weights, k, &bias);
+            let expected = plain(&x, &weights, k, &bias);
+            for activation in [Activation::None, Activation::Gelu, Activation::QuickGelu] {
+                let ours = packed.forward(&x, activation, Some(&residual));
+                let theirs: Vec<f64> = expected
+                    .iter()
+                    .zip(&residual)
+                    .map(|(x, r)| activate(activation, *x) + f64::from(*r))
+                    .collect();
+                let error = relative_error(&ours, &theirs);
+                assert!(
+                    error < tolerance,
+                    "{format:?} {m}×{k}×{n} {activation:?}: {error}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_fits_the_format_is_exact() {
+    for (format, _) in FORMATS
+        .into_iter()
+        .filter(|(format, _)| format.is_supported())
+    {
+        let (m, k, n) = (27, 100, 70);
+        // Whole numbers up to 127 with 127 in every row: exact as bf16 and as int8 of scale 1.
+        let whole = |count: usize, seed| -> Vec<f32> {
+            let mut x: Vec<f32> = numbers(count * k, seed)
+                .iter()
+                .map(|x| (x * 127.0).round())
+                .collect();
+            x.chunks_exact_mut(k).for_each(|row| row[0] = 127.0);
+            x
+        };
+        let (x, weights) = (whole(m, 5), whole(n, 6));
+        let ours = Packed::new(format, &weights, k, &[]).forward(&x, Activation::None, None);
+        let theirs = plain(&x, &weights, k, &[]);
+        for (ours, theirs) in ours.iter().zip(&theirs) {
+            assert!(
+                (f64::from(*ours) - theirs).abs() <= theirs.abs() * 1e-6 + 1e-3,
+                "{format:?}: {ours} {theirs}"
+            );
+        }
+    }
+}
+
+#[test]
+fn zeros_and_large_values_are_no_trouble() {
+    for (format, _) in FORMATS
+        .into_iter()
+        .filter(|(format, _)| format.is_supported())
+    {
+        let packed = Packed::new(format, &vec![0.5; 40 * 20], 20, &[1.0; 40]);
+        assert!(
+            packed
+                .forward(&[0.0; 60], Activation::None, None)
+                .iter()
+                .all(|y| (*y - 1.0).abs() < 1e-6)
+        );
+        let huge = packed.forward(&[-1e30; 20], Activation::QuickGelu, None);
+        assert!(huge.iter().all(|y| y.abs() < 1e-3), "{huge:?}");
+        assert!(packed.forward(&[], Activation::Gelu, None).is_empty());
+    }
+}
+
+#[test]
+fn attention_is_right_with_masks_and_shared_members() {
+    for (format, tolerance) in FORMATS
+        .into_iter()
+        .filter(|(format, _)| format.is_supported())
+    {
+        attention_is_right(format, tolerance);
+    }
+}
+
+fn attention_is_right(format: Format, tolerance: f64) {
+    for (batch, heads, w, lq, lk) in [
+        (1, 1, 64, 1, 1),
+        (2, 3, 64, 5, 33),
+        (3, 2, 16, 29, 12),
+        (2, 2, 40, 31, 70),
+    ] {
+        let d = heads * w;
+        for (own_query, own_key) in [(batch, batch), (1, batch), (batch, 1)] {
+            let query = numbers(own_query * lq * d, 7);
+            let (key, value) = (numbers(own_key * lk * d, 8), numbers(own_key * lk * d, 9));
+            let mut mask = vec![0f32; batch * lk];
+            if lk > 2 {
+                mask[lk - 1] = -65504.0;
+            }
+            let ours = attention(Attention {
+                format,
+                query: &query,
+                key: &key,
+                value: &value,
+                mask: Some(&mask),
+                batch,
+                heads,
+                head_width: w,
+                query_len: lq,
+                key_len: lk,
+            });
+            let mut theirs = vec![0f64; batch * lq * d];
+            for (b, h, i) in (0..batch)
+                .flat_map(|b| (0..heads).flat_map(move |h| (0..lq).map(move |i| (b, h, i))))
+            {
+                let at = |own: usize, len: usize, i: usize| {
+                    (if own == 1 { 0 } else { b * len * d }) + i * d + h * w
+                };
+                let scores: Vec<f64> = (0..lk)
+                    .map(|j| {
+                        let (q, k) = (
+                            &query[at(own_query, lq, i)..][..w],
+                            &key[at(own_key, lk, j)..][..w],
+                        );
+                        let dot: f64 = q
+                            .iter()
+                            .zip(k)
+                            .map(|(q, k)| f64::from(*q) * f64::from(*k))
+                            .sum();
+                        dot / (w as f64).sqrt() + f64::from(mask[b * lk + j])
+                    })
+                    .collect();
+                let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let total: f64 = scores.iter().map(|s| (s - largest).exp()).sum();
+                for (j, score) in scores.iter().enumerate() {
+                    let share = (score - largest).exp() / total;
+                    for c in 0..w {
+                        theirs[(b * lq + i) * d + h * w + c] +=
+                            share * f64::from(value[at(own_key, lk, j) + c]);
+                    }
+                }
+            }
+            let error = relative_error(&ours, &theirs);
+            assert!(
+                error < 2.0 * tolerance,
+                "{format:?} {batch} {heads} {w} {lq} {lk} {own_query} {own_key}: {error}"
+            );
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Linear layers and attention: by candle on any device, or by packed weights on a CPU that has the instructions.
+
+use bt_kernels::{Activation, Attention, Format, Packed};
+use candle_core::{
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Layout, Module, Result, Shape, Tensor, bail,
+};
+use candle_nn::ops::softmax_last_dim;
+use candle_nn::{Linear, VarBuilder};
+
+/// How products with weights, and attention, are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Products {
+    /// By candle, in the number format of the states.
+    Plain,
+    /// By `bt-kernels`, on f32 states.
+    Packed(Format),
+}
+
+/// A linear layer with what follows it: bias, activation, residual.
+pub(super) enum Dense {
+    Plain(Linear),
+    Packed(Packed),
+}
+
+impl Dense {
+    /// Reads `weight`, `[output, input]`, and `bias`, `[output]`; both must be in the checkpoint.
+    pub(super) fn new(
+        input: usize,
+        output: usize,
+        vb: &VarBuilder,
+        products: Products,
+    ) -> Result<Self> {
+        let weight = vb.get((output, input), "weight")?;
+        Self::of(weight, Some(vb.get(output, "bias")?), products)
+    }
+
+    pub(super) fn of(weight: Tensor, bias: Option<Tensor>, products: Products) -> Result<Self> {
+        let Products::Packed(format) = products else {
+            return Ok(Self::Plain(Linear::new(weight, bias)));
+        };
+        let input = weight.dim(1)?;
+        let values = |x: &Tensor| x.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
+        let bias = bias.as_ref().map(values).transpose()?.unwrap_or_default();
+        Ok(Self::Packed(Packed::new(
+            format,
+            &values(&weight)?,
+            input,
+            &bias,
+        )))
+    }
+
+    /// `activation(x · weightᵀ + bias)`.
+    pub(super) fn activated(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
+        match self {
+            Self::Plain(linear) => activate(&linear.forward(x)?, activation),
+            Self::Packed(weights) => x.contiguous()?.apply_op1_no_bwd(&Product {
+                weights,
+                activation,
+            }),
+        }
+    }
+
+    /// `x · weightᵀ + bias + residual`; the residual may have a batch of one for all of `x`'s.
+    pub(super) fn onto(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Packed(weights)
+                if x.elem_count() / x.dim(2)? * weights.width() == residual.elem_count() =>
+            {
+                let product = Product {
+                    weights,
+                    activation: Activation::None,
+                };
+                x.contiguous()?
+                    .apply_op2_no_bwd(&residual.contiguous()?, &product)
+            }
+            _ => self.forward(x)?.broadcast_add(residual),
+        }
+    }
+}
+
+impl Module for Dense {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.activated(x, Activation::None)
+    }
+}
+
+fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
+    match activation {
+        Activation::None => Ok(x.clone()),
+        Activation::Gelu => x.gelu_erf(),
+        Activation::QuickGelu => x * candle_nn::ops::sigmoid(&(x * 1.702)?)?,
+    }
+}
+
+/// Scaled dot-product attention over `heads` heads.
+///
+/// `query` is `[B, Lq, D]`, `key` and `value` are `[B, Lk, D]`; `mask`, `[B, 1, 1, Lk]`, is added to the
+/// scores: 0 where a key may be seen, a large negative number where not. Either side may have a batch of
+/// one that stands for every member of the other's.
+pub(super) fn attention(
+    [query, key, value]: [&Tensor; 3],
+    heads: usize,
+    mask: Option<&Tensor>,
+    products: Products,
+) -> Result<Tensor> {
+    let (_, l, d) = query.dims3()?;
+    let b = query.dim(0)?.max(key.dim(0)?);
+    if let Products::Packed(format) = products {
+        let mask = mask
+            .map(|mask| mask.flatten_all()?.to_vec1::<f32>())
+            .transpose()?;
+        let (key_len, shape) = (key.dim(1)?, (b, l, d));
+        let op = FusedAttention {
+            format,
+            mask,
+            heads,
+            key_len,
+            shape,
+        };
+        return query
+            .contiguous()?
+            .apply_op3_no_bwd(&key.contiguous()?, &value.contiguous()?, &op);
+    }
+    let split_heads = |x: &Tensor| -> Result<Tensor> {
+        let (own, l, d) = x.dims3()?;
+        x.reshape((own, l, heads, d / heads))?
+            .transpose(1, 2)?
+            .broadcast_as((b, heads, l, d / heads))?
+            .contiguous() // [B, H, L, D/H]
+    };
+    let scale = ((d / heads) as f64).powf(-0.5);
+    let query = split_heads(&(query * scale)?)?;
+    let scores = query.matmul(&split_heads(key)?.transpose(2, 3)?)?; // [B, H, Lq, Lk]
+    let scores = match mask {
+        Some(mask) => scores.broadcast_add(mask)?,
+        None => scores,
+    };
+    softmax_last_dim(&scores)?
+        .matmul(&split_heads(value)?)?
+        .transpose(1, 2)? // [B, Lq, H, D/H]
+        .reshape((b, l, d))
+}
+
+/// [`Packed::forward`] as candle knows operations.
+struct Product<'a> {
+    weights: &'a Packed,
+    activation: Activation,
+}
+
+impl Product<'_> {
+    fn forward(&self, x: &[f32], layout: &Layout, residual: Option<&[f32]>) -> (CpuStorage, Shape) {
+        let mut shape = layout.dims().to_vec();
+        if let Some(width) = shape.last_mut() {
+            *width = self.weights.width();
+        }
+        let out = self.weights.forward(x, self.activation, residual);
+        (CpuStorage::F32(out), shape.into())
+    }
+}
+
+impl CustomOp1 for Product<'_> {
+    fn name(&self) -> &'static str {
+        "packed product"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        Ok(self.forward(values(x, layout)?, layout, None))
+    }
+}
+
+impl CustomOp2 for Product<'_> {
+    fn name(&self) -> &'static str {
+        "packed product onto a residual"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        layout: &Layout,
+        residual: &CpuStorage,
+        residual_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let residual = values(residual, residual_layout)?;
+        Ok(self.forward(values(x, layout)?, layout, Some(residual)))
+    }
+}
+
+/// [`bt_kernels::attention`] as candle knows operations.
+struct FusedAttention {
+    format: Format,
+    mask: Option<Vec<f32>>,
+    heads: usize,
+    key_len: usize,
+    /// B, Lq, D.
+    shape: (usize, usize, usize),
+}
+
+impl CustomOp3 for FusedAttention {
+    fn name(&self) -> &'static str {
+        "attention"
+    }
+
+    fn cpu_fwd(
+        &self,
+        query: &CpuStorage,
+        query_layout: &Layout,
+        key: &CpuStorage,
+        key_layout: &Layout,
+        value: &CpuStorage,
+        value_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (batch, query_len, d) = self.shape;
+        let out = bt_kernels::attention(Attention {
+            format: self.format,
+            query: values(query, query_layout)?,
+            key: values(key, key_layout)?,
+            value: values(value, value_layout)?,
+            mask: self.mask.as_deref(),
+            batch,
+            heads: self.heads,
+            head_width: d / self.heads,
+            query_len,
+            key_len: self.key_len,
+        });
+        Ok((CpuStorage::F32(out), self.shape.into()))
+    }
+}
+
+fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(&storage.as_slice::<f32>()?[start..end]),
+        None => bail!("the operand lies scattered in memory"),
+    }
+}
