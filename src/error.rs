@@ -121,6 +121,20 @@ pub enum Error {
         /// The first folder given.
         path: PathBuf,
     },
+    /// There are photos, but hidden files, `.btignore` and excluded patterns leave none.
+    #[error("all photos in {} are left out", path.display())]
+    AllLeftOut {
+        /// The first such folder given.
+        path: PathBuf,
+    },
+    /// A pattern of what to leave out that is none.
+    #[error("malformed pattern {pattern:?}: {reason}")]
+    Pattern {
+        /// The pattern as given.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The cancel flag was raised; everything committed so far is kept.
     #[error("cancelled")]
     Cancelled,
@@ -191,6 +205,12 @@ impl Error {
             Self::NoFolders => "say where the photos are: bt-index build ./photos",
             Self::NoPhotos { .. } => {
                 "give a folder that holds JPEG, PNG, WebP, GIF, TIFF or BMP files; nothing was changed"
+            }
+            Self::AllLeftOut { .. } => {
+                "look at its .btignore files and --exclude, or give --hidden if they are hidden; nothing was changed (bt-index remove takes a whole folder out)"
+            }
+            Self::Pattern { .. } => {
+                "--exclude takes what a line of .gitignore would say, such as 'raw/' or '*.png'; quote it, so that the shell leaves it alone"
             }
             Self::Dataset { .. } => {
                 "each line is a record such as {\"image\": \"cat.jpg\", \"caption\": \"a cat\"}, or the file is Karpathy's split of Flickr30k or COCO; see bt-query eval --help"

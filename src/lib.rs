@@ -64,7 +64,7 @@ pub use index::{
     Candidate, Changes, IndexReader, IndexWriter, PhotoFilter, Pins, SearchOptions, Status,
     VerifyReport, destroy, verify,
 };
-pub use ingest::{BuildEvent, BuildOptions, BuildReport, build};
+pub use ingest::{BuildEvent, BuildOptions, BuildReport, ScanOptions, build};
 pub use photo::{ContentHash, GpsPosition, Photo, PhotoId, PhotoMetadata};
 pub use processor::{
     DecodedPhoto, Encoded, ImageProcessor, Pixels, Processor, TextProcessor, TokenIds,

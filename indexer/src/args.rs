@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bridgetower::ScanOptions;
 use bt_cli::{Generated, IndexArgs, ModelArgs, OutputArgs};
 use clap::{Args, Parser, Subcommand};
 
@@ -59,6 +60,9 @@ pub struct BuildArgs {
     pub folders: Vec<PathBuf>,
 
     #[command(flatten)]
+    pub select: SelectArgs,
+
+    #[command(flatten)]
     pub model: ModelArgs,
 
     /// Throw the index away first and build it anew
@@ -85,4 +89,36 @@ pub struct BuildArgs {
     /// Report as JSON on stdout
     #[arg(long)]
     pub json: bool,
+}
+
+/// Which files of the folders count.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What to leave out")]
+pub struct SelectArgs {
+    /// Leave out files and folders that match a line of .gitignore syntax; may be repeated
+    ///
+    /// Counts for this build only: what earlier builds took in leaves the index, and a later build without
+    /// it takes that in again. The lasting way is a file .btignore in the folder, with such lines in it.
+    // No variable: a list of patterns has no separator that could not be part of one.
+    #[arg(long, value_name = "GLOB")]
+    pub exclude: Vec<String>,
+
+    /// Take in hidden files and folders too, those whose name starts with a dot
+    #[arg(long, env = "BT_HIDDEN")]
+    pub hidden: bool,
+
+    /// Stay on the file system of each folder; photos on others leave the index
+    #[arg(long, env = "BT_ONE_FILE_SYSTEM")]
+    pub one_file_system: bool,
+}
+
+impl SelectArgs {
+    /// What the library makes of them.
+    pub fn options(&self) -> ScanOptions {
+        ScanOptions {
+            exclude: self.exclude.clone(),
+            hidden: self.hidden,
+            one_file_system: self.one_file_system,
+        }
+    }
 }
