@@ -61,8 +61,9 @@ pub use engine::{
 };
 pub use error::{Error, Result};
 pub use index::{
-    Candidate, Changes, IndexReader, IndexWriter, PhotoFilter, Pins, SearchOptions, Status,
-    VerifyReport, destroy, verify,
+    Candidate, Changes, DuplicateContent, DuplicateGroup, DuplicateOptions, Duplicates,
+    IndexReader, IndexWriter, PhotoFilter, Pins, SearchOptions, Status, VerifyReport, destroy,
+    duplicates, verify,
 };
 pub use ingest::{BuildEvent, BuildOptions, BuildReport, ScanOptions, build};
 pub use photo::{ContentHash, GpsPosition, Photo, PhotoId, PhotoMetadata};

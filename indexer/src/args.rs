@@ -49,6 +49,12 @@ pub enum Command {
         paths: Vec<PathBuf>,
     },
 
+    /// List photos that are there twice: exact copies, and pictures that are nearly the same
+    ///
+    /// Only reports; no file is touched. The best of a group comes first: most pixels, then largest file.
+    /// Links, and files that are gone, are left out. Exits with 1 when nothing is there twice.
+    Dedupe(DedupeArgs),
+
     /// Write shell completions or the manual page
     Generate { what: Generated },
 }
@@ -120,5 +126,33 @@ impl SelectArgs {
             hidden: self.hidden,
             one_file_system: self.one_file_system,
         }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct DedupeArgs {
+    /// Only exact copies, the same bytes; --similarity does not matter then
+    #[arg(long, env = "BT_EXACT")]
+    pub exact: bool,
+
+    /// Least cosine similarity of pictures that are nearly the same, 0 to 1
+    #[arg(
+        long,
+        value_name = "S",
+        default_value_t = 0.98,
+        env = "BT_SIMILARITY",
+        value_parser = similarity
+    )]
+    pub similarity: f32,
+
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn similarity(text: &str) -> Result<f32, String> {
+    match text.parse() {
+        Ok(similarity) if (0.0..=1.0).contains(&similarity) => Ok(similarity),
+        _ => Err("not a number from 0 to 1".into()),
     }
 }

@@ -2,6 +2,7 @@
 
 mod args;
 mod build;
+mod dedupe;
 mod inspect;
 
 use std::process::ExitCode;
@@ -19,6 +20,7 @@ fn run(program: &Program) -> anyhow::Result<u8> {
         Command::Status { json } => inspect::status(program, *json),
         Command::Verify { json } => inspect::verify(program, *json),
         Command::Remove { paths } => inspect::remove(program, paths),
+        Command::Dedupe(dedupe) => dedupe::dedupe(program, dedupe),
         Command::Generate { what } => {
             bt_cli::generate::<Program>(*what)?;
             Ok(bt_cli::DONE)

@@ -5,6 +5,7 @@
 
 mod changes;
 mod codec;
+mod duplicates;
 mod folder;
 mod graph;
 mod hnsw;
@@ -25,6 +26,7 @@ mod writer;
 
 pub use changes::Changes;
 pub use codec::Pins;
+pub use duplicates::{DuplicateContent, DuplicateGroup, DuplicateOptions, Duplicates, duplicates};
 pub use folder::destroy;
 pub(crate) use similarity::dot;
 

@@ -2,6 +2,7 @@
 
 mod changes;
 mod damage;
+mod duplicates;
 mod lifecycle;
 mod search;
 
