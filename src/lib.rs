@@ -62,8 +62,8 @@ pub use engine::{
 pub use error::{Error, Result};
 pub use index::{
     Candidate, Changes, DuplicateContent, DuplicateGroup, DuplicateOptions, Duplicates,
-    IndexReader, IndexWriter, PhotoFilter, Pins, SearchOptions, Status, VerifyReport, destroy,
-    duplicates, verify,
+    ExportReport, ImportEvent, ImportReport, IndexReader, IndexWriter, PhotoFilter, Pins,
+    SearchOptions, Status, VerifyReport, destroy, duplicates, export, import, verify,
 };
 pub use ingest::{BuildEvent, BuildOptions, BuildReport, ScanOptions, build};
 pub use photo::{ContentHash, GpsPosition, Photo, PhotoId, PhotoMetadata};

@@ -55,6 +55,30 @@ pub enum Command {
     /// Links, and files that are gone, are left out. Exits with 1 when nothing is there twice.
     Dedupe(DedupeArgs),
 
+    /// Write records and vectors to a folder that other programs can read
+    ///
+    /// embeddings.npy holds the vectors (f32, C order), photos.jsonl a record a line with the row of its
+    /// vector, index.json the model and the folders. Works while a build is running, on what was last
+    /// published.
+    Export {
+        /// Folder to write to: a new or empty one, or an earlier export
+        #[arg(value_name = "DIR")]
+        target: PathBuf,
+
+        /// Write there although other files are there; they stay
+        #[arg(long)]
+        force: bool,
+    },
+
+    /// Make a new index of an export
+    ///
+    /// Everything is checked before anything is written. Needs neither the model nor the photos.
+    Import {
+        /// Folder that bt-index export wrote
+        #[arg(value_name = "DIR")]
+        source: PathBuf,
+    },
+
     /// Write shell completions or the manual page
     Generate { what: Generated },
 }

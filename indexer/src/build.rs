@@ -87,7 +87,7 @@ fn check_folders(folders: &[PathBuf]) -> Result<(), Error> {
 }
 
 /// Ctrl-C asks the build to commit and stop; a second one ends the process at once, which is safe too.
-fn cancel_on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
+pub fn cancel_on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
     let cancel = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&cancel);
     ctrlc::set_handler(move || {

@@ -4,6 +4,7 @@ mod args;
 mod build;
 mod dedupe;
 mod inspect;
+mod transfer;
 
 use std::process::ExitCode;
 
@@ -21,6 +22,8 @@ fn run(program: &Program) -> anyhow::Result<u8> {
         Command::Verify { json } => inspect::verify(program, *json),
         Command::Remove { paths } => inspect::remove(program, paths),
         Command::Dedupe(dedupe) => dedupe::dedupe(program, dedupe),
+        Command::Export { target, force } => transfer::export(program, target, *force),
+        Command::Import { source } => transfer::import(program, source),
         Command::Generate { what } => {
             bt_cli::generate::<Program>(*what)?;
             Ok(bt_cli::DONE)

@@ -133,7 +133,7 @@ fn parse_name(name: &str) -> Option<u64> {
 
 /// Makes renames in a folder durable.
 #[cfg(unix)]
-fn sync_dir(dir: &Path) -> Result<()> {
+pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
     File::open(dir)
         .and_then(|dir| dir.sync_all())
         .map_err(Error::io(dir))
@@ -142,6 +142,6 @@ fn sync_dir(dir: &Path) -> Result<()> {
 /// Other systems have no such call.
 #[cfg(not(unix))]
 #[expect(clippy::unnecessary_wraps, reason = "the version for Unix fails")]
-fn sync_dir(_: &Path) -> Result<()> {
+pub(crate) fn sync_dir(_: &Path) -> Result<()> {
     Ok(())
 }

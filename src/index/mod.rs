@@ -20,6 +20,7 @@ mod status;
 mod store;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod vectors;
 mod verify;
 mod writer;
@@ -32,5 +33,6 @@ pub(crate) use similarity::dot;
 
 pub use reader::{Candidate, IndexReader, PhotoFilter, SearchOptions};
 pub use status::Status;
+pub use transfer::{ExportReport, ImportEvent, ImportReport, export, import};
 pub use verify::{VerifyReport, verify};
 pub use writer::IndexWriter;

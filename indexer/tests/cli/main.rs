@@ -3,6 +3,7 @@
 mod crash;
 mod dedupe;
 mod ignore;
+mod transfer;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -5,6 +5,7 @@ mod damage;
 mod duplicates;
 mod lifecycle;
 mod search;
+mod transfer;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
