@@ -61,9 +61,10 @@ pub use engine::{
 };
 pub use error::{Error, Result};
 pub use index::{
-    Candidate, Changes, DuplicateContent, DuplicateGroup, DuplicateOptions, Duplicates,
-    ExportReport, ImportEvent, ImportReport, IndexReader, IndexWriter, PhotoFilter, Pins,
-    SearchOptions, Status, VerifyReport, destroy, duplicates, export, import, verify,
+    Candidate, Changes, CompactEvent, CompactReport, DuplicateContent, DuplicateGroup,
+    DuplicateOptions, Duplicates, ExportReport, ImportEvent, ImportReport, IndexReader,
+    IndexWriter, PhotoFilter, Pins, SearchOptions, Status, VerifyReport, compact, destroy,
+    duplicates, export, import, verify,
 };
 pub use ingest::{BuildEvent, BuildOptions, BuildReport, ScanOptions, build};
 pub use photo::{ContentHash, GpsPosition, Photo, PhotoId, PhotoMetadata};

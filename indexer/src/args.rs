@@ -55,6 +55,16 @@ pub enum Command {
     /// Links, and files that are gone, are left out. Exits with 1 when nothing is there twice.
     Dedupe(DedupeArgs),
 
+    /// Make the index small and quick: graph, store and leftovers
+    ///
+    /// Builds the graph anew, drops vectors of deleted photos, writes the store anew where it takes far more
+    /// space than its content, and removes what killed builds left. Queries work meanwhile.
+    Compact {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+
     /// Write records and vectors to a folder that other programs can read
     ///
     /// embeddings.npy holds the vectors (f32, C order), photos.jsonl a record a line with the row of its

@@ -2,6 +2,7 @@
 
 mod args;
 mod build;
+mod compact;
 mod dedupe;
 mod inspect;
 mod transfer;
@@ -22,6 +23,7 @@ fn run(program: &Program) -> anyhow::Result<u8> {
         Command::Verify { json } => inspect::verify(program, *json),
         Command::Remove { paths } => inspect::remove(program, paths),
         Command::Dedupe(dedupe) => dedupe::dedupe(program, dedupe),
+        Command::Compact { json } => compact::compact(program, *json),
         Command::Export { target, force } => transfer::export(program, target, *force),
         Command::Import { source } => transfer::import(program, source),
         Command::Generate { what } => {

@@ -5,6 +5,7 @@
 
 mod changes;
 mod codec;
+mod compact;
 mod duplicates;
 mod folder;
 mod graph;
@@ -27,6 +28,7 @@ mod writer;
 
 pub use changes::Changes;
 pub use codec::Pins;
+pub use compact::{CompactEvent, CompactReport, compact};
 pub use duplicates::{DuplicateContent, DuplicateGroup, DuplicateOptions, Duplicates, duplicates};
 pub use folder::destroy;
 pub(crate) use similarity::dot;

@@ -43,12 +43,13 @@ pub struct VerifyReport {
 /// Takes the builder's lock: [`Error::Busy`] during a build. Errors other than that and
 /// [`Error::NoIndex`] are reported as problems.
 pub fn verify(dir: &Path) -> Result<VerifyReport> {
-    if !folder::store_path(dir).exists() {
+    if !folder::has_store(dir) {
         return Err(Error::NoIndex {
             path: dir.to_owned(),
         });
     }
     let _lock = BuildLock::acquire(dir)?;
+    folder::settle_store(dir)?;
     let mut problems = Vec::new();
     let stored = Store::open(dir).and_then(|store| Stored::read(&store, &mut problems));
     let stored = stored

@@ -1,6 +1,7 @@
 //! The index as a whole: what is written is what is found, whatever happens in between.
 
 mod changes;
+mod compact;
 mod damage;
 mod duplicates;
 mod lifecycle;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::super::changes::Changes;
-use super::super::folder::{destroy, published_generation, store_path};
+use super::super::folder::{destroy, has_store, published_generation};
 use super::super::writer::IndexWriter;
 use super::format::{EMBEDDINGS, Hashing, Manifest, PHOTOS, PhotoLine};
 use crate::embedding::Embedding;
@@ -72,7 +72,7 @@ pub fn import(
     let taken = || Error::IndexExists {
         path: dir.to_owned(),
     };
-    if store_path(dir).exists() || !matches!(published_generation(dir), Ok(None)) {
+    if has_store(dir) || !matches!(published_generation(dir), Ok(None)) {
         return Err(taken());
     }
     let manifest = Manifest::read(source)?;
