@@ -1,6 +1,11 @@
 //! [`Embedding`]: a unit vector, by construction.
 
+use std::ops::RangeInclusive;
+
 use crate::error::{Error, Result};
+
+/// The norm of a unit vector, within rounding.
+pub(crate) const UNIT_NORM: RangeInclusive<f64> = 0.9999..=1.0001;
 
 /// A point on the unit sphere: the output of the contrastive (ITC) heads, and what the index stores.
 ///
@@ -26,6 +31,17 @@ impl Embedding {
             *v = (f64::from(*v) / norm) as f32;
         }
         Ok(Self(values))
+    }
+
+    /// Takes a unit vector as it is, bit for bit; gives back the norm of what is none.
+    pub(crate) fn from_unit(values: Vec<f32>) -> Result<Self, f64> {
+        let squares = values.iter().map(|v| f64::from(*v).powi(2));
+        let norm = squares.sum::<f64>().sqrt();
+        if UNIT_NORM.contains(&norm) {
+            Ok(Self(values))
+        } else {
+            Err(norm)
+        }
     }
 
     /// The coordinates, `[D]`.
@@ -65,5 +81,15 @@ mod tests {
         ] {
             assert!(Embedding::new(bad).is_err());
         }
+    }
+
+    #[test]
+    fn unit_vectors_are_taken_as_they_are_and_others_refused() {
+        let unit = vec![0.6, 0.800_01];
+        let taken = Embedding::from_unit(unit.clone()).expect("near enough");
+        assert_eq!(taken.as_slice(), unit);
+        assert_eq!(Embedding::from_unit(vec![3.0, 4.0]), Err(5.0));
+        assert!(Embedding::from_unit(vec![f32::NAN, 1.0]).is_err());
+        assert_eq!(Embedding::from_unit(vec![]), Err(0.0));
     }
 }

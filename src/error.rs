@@ -131,6 +131,42 @@ pub enum Error {
         /// The first folder given.
         path: PathBuf,
     },
+    /// There are photos, but hidden files, `.btignore` and excluded patterns leave none.
+    #[error("all photos in {} are left out", path.display())]
+    AllLeftOut {
+        /// The first such folder given.
+        path: PathBuf,
+    },
+    /// A pattern of what to leave out that is none.
+    #[error("malformed pattern {pattern:?}: {reason}")]
+    Pattern {
+        /// The pattern as given.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An export may not be written among other files.
+    #[error("{} is neither empty nor an earlier export", path.display())]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Files that are not the export they should be.
+    #[error("{}{}: {reason}", path.display(), line.map_or(String::new(), |line| format!(", line {line}")))]
+    Export {
+        /// The file.
+        path: PathBuf,
+        /// Where in it, counted from 1, if at a line.
+        line: Option<usize>,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// An import makes a new index, and there is one.
+    #[error("there is an index at {}", path.display())]
+    IndexExists {
+        /// The index folder.
+        path: PathBuf,
+    },
     /// The cancel flag was raised; everything committed so far is kept.
     #[error("cancelled")]
     Cancelled,
@@ -202,6 +238,21 @@ impl Error {
             Self::NoFolders => "say where the photos are: bt-index build ./photos",
             Self::NoPhotos { .. } => {
                 "give a folder that holds JPEG, PNG, WebP, GIF, TIFF or BMP files; nothing was changed"
+            }
+            Self::AllLeftOut { .. } => {
+                "look at its .btignore files and --exclude, or give --hidden if they are hidden; nothing was changed (bt-index remove takes a whole folder out)"
+            }
+            Self::Pattern { .. } => {
+                "--exclude takes what a line of .gitignore would say, such as 'raw/' or '*.png'; quote it, so that the shell leaves it alone"
+            }
+            Self::NotEmpty { .. } => {
+                "give a new folder, or --force to write embeddings.npy, photos.jsonl and index.json there; other files stay"
+            }
+            Self::Export { .. } => {
+                "bt-index import reads what bt-index export writes; export again, or mend what is named; nothing was imported"
+            }
+            Self::IndexExists { .. } => {
+                "give another place with --index, or move that folder away first"
             }
             Self::Dataset { .. } => {
                 "each line is a record such as {\"image\": \"cat.jpg\", \"caption\": \"a cat\"}, or the file is Karpathy's split of Flickr30k or COCO; see bt-query eval --help"

@@ -65,10 +65,12 @@ pub use engine::{
 pub use error::{Error, Result};
 pub use filter::{Area, Filter, MinSize, PathPatterns, parse_when};
 pub use index::{
-    Candidate, Changes, IndexReader, IndexWriter, PhotoPredicate, Pins, Plan, SearchOptions,
-    Status, VerifyReport, cache_path, destroy, verify,
+    Candidate, Changes, CompactEvent, CompactReport, DuplicateContent, DuplicateGroup,
+    DuplicateOptions, Duplicates, ExportReport, ImportEvent, ImportReport, IndexReader,
+    IndexWriter, PhotoPredicate, Pins, Plan, SearchOptions, Status, VerifyReport, cache_path,
+    compact, destroy, duplicates, export, import, verify,
 };
-pub use ingest::{BuildEvent, BuildOptions, BuildReport, build};
+pub use ingest::{BuildEvent, BuildOptions, BuildReport, ScanOptions, build};
 pub use photo::{ContentHash, GpsPosition, Photo, PhotoId, PhotoMetadata};
 pub use processor::{
     DecodedPhoto, Encoded, ImageProcessor, Pixels, Processor, TextProcessor, TokenIds,

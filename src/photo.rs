@@ -1,9 +1,13 @@
 //! What the index knows of a photo.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use jiff::civil::DateTime;
 use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
 
 /// Names one photo of one index, for as long as it stays there. Never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -12,6 +16,25 @@ pub struct PhotoId(pub u64);
 /// BLAKE3 of a file's bytes: what tells a moved photo from a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ContentHash(pub [u8; 32]);
+
+/// 64 hexadecimal digits, as `b3sum` prints them.
+impl fmt::Display for ContentHash {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl FromStr for ContentHash {
+    type Err = Error;
+
+    fn from_str(digits: &str) -> Result<Self> {
+        let hash = blake3::Hash::from_hex(digits);
+        hash.map(|hash| Self(*hash.as_bytes()))
+            .map_err(|error| Error::Input {
+                reason: format!("{digits:?} is no BLAKE3 hash: {error}"),
+            })
+    }
+}
 
 /// One photo's record: where it is, how to notice that it changed, and what its EXIF data says.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,4 +73,19 @@ pub struct GpsPosition {
     pub latitude: f64,
     /// Degrees east, −180..=180.
     pub longitude: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_content_hash_is_written_in_hexadecimal_and_read_back() {
+        let hash = ContentHash(*blake3::hash(b"a photo").as_bytes());
+        assert_eq!(hash.to_string(), blake3::hash(b"a photo").to_string());
+        assert_eq!(hash.to_string().parse::<ContentHash>().unwrap(), hash);
+        for nonsense in ["", "12ab", &"g".repeat(64), &"0".repeat(66)] {
+            assert!(nonsense.parse::<ContentHash>().is_err(), "{nonsense}");
+        }
+    }
 }

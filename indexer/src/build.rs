@@ -24,6 +24,8 @@ pub fn build(program: &Program, args: &BuildArgs) -> anyhow::Result<u8> {
         _ => &args.folders,
     };
     check_folders(folders)?;
+    let scan = args.select.options();
+    scan.check()?;
     let built_with = published.as_ref().filter(|_| !args.rebuild);
     let default = built_with.map_or(DEFAULT_MODEL, |status| &status.pins.model_name);
     let engine = args.model.load(default, &program.output)?;
@@ -42,6 +44,7 @@ pub fn build(program: &Program, args: &BuildArgs) -> anyhow::Result<u8> {
             .threads
             .map_or(BuildOptions::default().threads, usize::from),
         commit_every: Duration::from_secs(args.commit_every),
+        scan,
         ..BuildOptions::default()
     };
     let outcome = bridgetower::build(
@@ -70,7 +73,7 @@ pub fn build(program: &Program, args: &BuildArgs) -> anyhow::Result<u8> {
     Ok(DONE)
 }
 
-/// Wrong folders should be told before minutes of download.
+/// Wrong folders should be told before minutes of download, as wrong patterns are.
 fn check_folders(folders: &[PathBuf]) -> Result<(), Error> {
     if folders.is_empty() {
         return Err(Error::NoFolders);
@@ -84,7 +87,7 @@ fn check_folders(folders: &[PathBuf]) -> Result<(), Error> {
 }
 
 /// Ctrl-C asks the build to commit and stop; a second one ends the process at once, which is safe too.
-fn cancel_on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
+pub fn cancel_on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
     let cancel = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&cancel);
     ctrlc::set_handler(move || {

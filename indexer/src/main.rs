@@ -2,7 +2,10 @@
 
 mod args;
 mod build;
+mod compact;
+mod dedupe;
 mod inspect;
+mod transfer;
 
 use std::process::ExitCode;
 
@@ -19,6 +22,10 @@ fn run(program: &Program) -> anyhow::Result<u8> {
         Command::Status { json } => inspect::status(program, *json),
         Command::Verify { json } => inspect::verify(program, *json),
         Command::Remove { paths } => inspect::remove(program, paths),
+        Command::Dedupe(dedupe) => dedupe::dedupe(program, dedupe),
+        Command::Compact { json } => compact::compact(program, *json),
+        Command::Export { target, force } => transfer::export(program, target, *force),
+        Command::Import { source } => transfer::import(program, source),
         Command::Generate { what } => {
             bt_cli::generate::<Program>(*what)?;
             Ok(bt_cli::DONE)

@@ -358,13 +358,13 @@ fn decode<T: Decode<()>>(sealed: &[u8]) -> Result<T, Unreadable> {
     clippy::unnecessary_wraps,
     reason = "the other platforms' version fails"
 )]
-fn path_to_bytes(path: &Path) -> Result<Vec<u8>> {
+pub(crate) fn path_to_bytes(path: &Path) -> Result<Vec<u8>> {
     use std::os::unix::ffi::OsStrExt;
     Ok(path.as_os_str().as_bytes().to_vec())
 }
 
 #[cfg(not(unix))]
-fn path_to_bytes(path: &Path) -> Result<Vec<u8>> {
+pub(crate) fn path_to_bytes(path: &Path) -> Result<Vec<u8>> {
     let text = path.to_str().ok_or_else(|| Error::Input {
         reason: format!("the path {} is not valid Unicode", path.display()),
     })?;
@@ -376,13 +376,13 @@ fn path_to_bytes(path: &Path) -> Result<Vec<u8>> {
     clippy::unnecessary_wraps,
     reason = "the other platforms' version fails"
 )]
-fn path_from_bytes(bytes: Vec<u8>) -> Result<PathBuf, Unreadable> {
+pub(crate) fn path_from_bytes(bytes: Vec<u8>) -> Result<PathBuf, Unreadable> {
     use std::os::unix::ffi::OsStringExt;
     Ok(std::ffi::OsString::from_vec(bytes).into())
 }
 
 #[cfg(not(unix))]
-fn path_from_bytes(bytes: Vec<u8>) -> Result<PathBuf, Unreadable> {
+pub(crate) fn path_from_bytes(bytes: Vec<u8>) -> Result<PathBuf, Unreadable> {
     let text = String::from_utf8(bytes);
     text.map(PathBuf::from)
         .map_err(|_| Unreadable::Damaged("a stored path is not UTF-8".into()))

@@ -3,6 +3,8 @@
 //! ```text
 //! build.lock               who builds
 //! store.sled/              the truth; only the builder opens it
+//! store.fresh/             a copy of it that is being made, by `compact`
+//! store.old/               what the copy has replaced, on its way out
 //! snapshot-<generation>.bt what queries map; never changes once published
 //! current                  the name of the snapshot to use
 //! ```
@@ -17,6 +19,8 @@ use crate::error::{Error, Result};
 const CURRENT: &str = "current";
 const CURRENT_DRAFT: &str = "current.tmp";
 const STORE: &str = "store.sled";
+const FRESH_STORE: &str = "store.fresh";
+const OLD_STORE: &str = "store.old";
 const SNAPSHOT_PREFIX: &str = "snapshot-";
 const SNAPSHOT_SUFFIX: &str = ".bt";
 const CACHE: &str = "cache";
@@ -34,15 +38,53 @@ pub fn destroy(dir: &Path) -> Result<()> {
     remove_file(&dir.join(CURRENT_DRAFT))?;
     remove_file(&dir.join(SNAPSHOT_DRAFT))?;
     remove_snapshots_except(dir, None)?;
-    for folder in [store_path(dir), cache_path(dir)] {
-        match fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(Error::io(folder)(error));
-            }
-            _ => {}
-        }
+    // The store itself last: the old one would take its place.
+    [CACHE, FRESH_STORE, OLD_STORE, STORE]
+        .iter()
+        .try_for_each(|name| remove_folder(&dir.join(name)))
+}
+
+/// Whether there is a store, though a crash may have left it under its other name.
+pub(crate) fn has_store(dir: &Path) -> bool {
+    store_path(dir).exists() || dir.join(OLD_STORE).exists()
+}
+
+/// Where a copy of the store is made.
+pub(crate) fn fresh_store_path(dir: &Path) -> PathBuf {
+    dir.join(FRESH_STORE)
+}
+
+/// Puts the finished copy in the store's place. A crash in between leaves one of the two under a name that
+/// [`settle_store`] knows what to do with.
+pub(crate) fn switch_to_fresh_store(dir: &Path) -> Result<()> {
+    let (store, old) = (store_path(dir), dir.join(OLD_STORE));
+    fs::rename(&store, &old).map_err(Error::io(&store))?;
+    sync_dir(dir)?;
+    fs::rename(fresh_store_path(dir), &store).map_err(Error::io(&store))?;
+    sync_dir(dir)?;
+    settle_store(dir)
+}
+
+/// Ends what a crash cut short: the old store returns if nothing has taken its place, and goes if something
+/// has; a copy that never took a place goes too. For the holder of the lock, before the store is opened.
+pub(crate) fn settle_store(dir: &Path) -> Result<()> {
+    let (store, old) = (store_path(dir), dir.join(OLD_STORE));
+    if old.exists() && !store.exists() {
+        fs::rename(&old, &store).map_err(Error::io(&old))?;
+        sync_dir(dir)?;
     }
-    Ok(())
+    remove_folder(&old)?;
+    remove_folder(&fresh_store_path(dir))
+}
+
+/// Removes what killed builds leave beside the published snapshot.
+pub(crate) fn remove_leftovers(dir: &Path) -> Result<()> {
+    remove_file(&dir.join(CURRENT_DRAFT))?;
+    remove_file(&dir.join(SNAPSHOT_DRAFT))?;
+    match published_generation(dir)? {
+        Some(generation) => remove_snapshots_except(dir, Some(generation)),
+        None => Ok(()),
+    }
 }
 
 pub(crate) fn store_path(dir: &Path) -> PathBuf {
@@ -130,6 +172,13 @@ fn remove_file(path: &Path) -> Result<()> {
     }
 }
 
+fn remove_folder(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(path)(error)),
+        _ => Ok(()),
+    }
+}
+
 fn snapshot_name(generation: u64) -> String {
     format!("{SNAPSHOT_PREFIX}{generation:016x}{SNAPSHOT_SUFFIX}")
 }
@@ -144,7 +193,7 @@ fn parse_name(name: &str) -> Option<u64> {
 
 /// Makes renames in a folder durable.
 #[cfg(unix)]
-fn sync_dir(dir: &Path) -> Result<()> {
+pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
     File::open(dir)
         .and_then(|dir| dir.sync_all())
         .map_err(Error::io(dir))
@@ -153,6 +202,6 @@ fn sync_dir(dir: &Path) -> Result<()> {
 /// Other systems have no such call.
 #[cfg(not(unix))]
 #[expect(clippy::unnecessary_wraps, reason = "the version for Unix fails")]
-fn sync_dir(_: &Path) -> Result<()> {
+pub(crate) fn sync_dir(_: &Path) -> Result<()> {
     Ok(())
 }

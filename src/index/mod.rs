@@ -5,6 +5,8 @@
 
 mod changes;
 mod codec;
+mod compact;
+mod duplicates;
 mod folder;
 mod graph;
 mod hnsw;
@@ -20,17 +22,21 @@ mod status;
 mod store;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod vectors;
 mod verify;
 mod writer;
 
 pub use changes::Changes;
 pub use codec::Pins;
+pub use compact::{CompactEvent, CompactReport, compact};
+pub use duplicates::{DuplicateContent, DuplicateGroup, DuplicateOptions, Duplicates, duplicates};
 pub use folder::{cache_path, destroy};
 pub(crate) use similarity::dot;
 
 pub use plan::Plan;
 pub use reader::{Candidate, IndexReader, PhotoPredicate, SearchOptions};
 pub use status::Status;
+pub use transfer::{ExportReport, ImportEvent, ImportReport, export, import};
 pub use verify::{VerifyReport, verify};
 pub use writer::IndexWriter;

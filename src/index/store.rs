@@ -14,6 +14,7 @@
 //! read at the end of its log. The first is caught here, the second is what the counters in `meta` are for.
 
 use std::cell::Cell;
+use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -41,6 +42,8 @@ const GRAPH: u8 = b'g';
 const GRAPH_CHUNK: usize = 6 << 10;
 /// Chunks per batch: what a large graph may hold in memory twice.
 const CHUNKS_PER_BATCH: usize = 4096;
+/// Bytes that a copy commits at once.
+const COPY_BATCH: usize = 16 << 20;
 const PAGE_CACHE: u64 = 64 << 20;
 /// A store that was just closed in this process may hold its lock a little longer.
 const OPEN_ATTEMPTS: u32 = 20;
@@ -67,7 +70,11 @@ pub(crate) struct Writes(Batch);
 impl Store {
     /// Opens the store below `dir`, creating it if need be.
     pub fn open(dir: &Path) -> Result<Self> {
-        let path = store_path(dir);
+        Self::open_at(store_path(dir))
+    }
+
+    /// Opens the store at `path` itself.
+    pub fn open_at(path: PathBuf) -> Result<Self> {
         let config = sled::Config::new()
             .path(&path)
             .cache_capacity(PAGE_CACHE)
@@ -80,6 +87,58 @@ impl Store {
             }
             attempt += 1;
         }
+    }
+
+    /// Closes the store, and returns once sled has let go of its files.
+    pub fn close(self) -> Result<()> {
+        let Self { db, path } = self;
+        guarded(&path, || {
+            db.flush()?;
+            drop(db);
+            Ok(())
+        })?;
+        let locked = path.join("db");
+        for _ in 0..OPEN_ATTEMPTS {
+            let file = File::open(&locked).map_err(Error::io(&locked))?;
+            match file.try_lock() {
+                Ok(()) => return Ok(()),
+                Err(TryLockError::WouldBlock) => sleep(OPEN_PAUSE),
+                Err(TryLockError::Error(source)) => return Err(Error::io(locked)(source)),
+            }
+        }
+        Err(Error::io(locked)(ErrorKind::WouldBlock.into()))
+    }
+
+    /// Bytes of all keys and values.
+    pub fn payload(&self) -> Result<u64> {
+        self.scan(&[]).try_fold(0, |bytes, entry| {
+            let (key, sealed) = entry?;
+            Ok(bytes + (key.len() + sealed.len()) as u64)
+        })
+    }
+
+    /// Copies everything to an empty store, and returns once it would survive a power cut. `progress` gets
+    /// the bytes copied so far, and ends the copying with an error of its own.
+    pub fn copy_to(
+        &self,
+        target: &Self,
+        progress: &mut dyn FnMut(u64) -> Result<()>,
+    ) -> Result<()> {
+        let mut writes = Writes::default();
+        let (mut waiting, mut copied) = (0, 0);
+        for entry in self.scan(&[]) {
+            let (key, sealed) = entry?;
+            unseal(&sealed).map_err(|e| self.unreadable(e))?;
+            waiting += key.len() + sealed.len();
+            writes.0.insert(key, sealed);
+            if waiting >= COPY_BATCH {
+                target.write(std::mem::take(&mut writes))?;
+                copied += waiting as u64;
+                waiting = 0;
+                progress(copied)?;
+            }
+        }
+        target.write(writes)
     }
 
     /// The counters; `None` in a store that was never written.

@@ -1,7 +1,6 @@
 //! Checking a whole index against itself.
 
 use std::collections::HashMap;
-use std::ops::RangeInclusive;
 use std::path::Path;
 
 use super::codec::{Meta, PhotoRecord, VectorId};
@@ -15,11 +14,10 @@ use super::similarity::dot;
 use super::state::check_graph;
 use super::store::{Store, StoredGraph};
 use super::vectors::{VectorHash, VectorTable};
+use crate::embedding::UNIT_NORM;
 use crate::error::{Error, Result};
 use crate::photo::PhotoId;
 
-/// A stored vector's norm, within rounding.
-const UNIT_NORM: RangeInclusive<f32> = 0.9999..=1.0001;
 /// Photos whose neighbours are looked for both ways to measure recall.
 const RECALL_QUERIES: usize = 100;
 const RECALL_AT: usize = 10;
@@ -46,12 +44,13 @@ pub struct VerifyReport {
 /// Takes the builder's lock: [`Error::Busy`] during a build. Errors other than that and
 /// [`Error::NoIndex`] are reported as problems.
 pub fn verify(dir: &Path) -> Result<VerifyReport> {
-    if !folder::store_path(dir).exists() {
+    if !folder::has_store(dir) {
         return Err(Error::NoIndex {
             path: dir.to_owned(),
         });
     }
     let _lock = BuildLock::acquire(dir)?;
+    folder::settle_store(dir)?;
     let mut problems = Vec::new();
     let stored = Store::open(dir).and_then(|store| Stored::read(&store, &mut problems));
     let stored = stored
@@ -163,7 +162,7 @@ fn check_vector(id: VectorId, bytes: &[u8], dim: usize, problems: &mut Vec<Strin
             id.0,
             bytes.len()
         ));
-    } else if !UNIT_NORM.contains(&dot(&values, &values).sqrt()) {
+    } else if !UNIT_NORM.contains(&f64::from(dot(&values, &values).sqrt())) {
         problems.push(format!("vector {} has not norm 1", id.0));
     }
 }

@@ -27,7 +27,7 @@ pub struct IndexWriter {
     dir: PathBuf,
     // Dropped in this order: the store is closed before the lock is released.
     store: Store,
-    _lock: BuildLock,
+    lock: BuildLock,
     state: State,
 }
 
@@ -39,6 +39,7 @@ impl IndexWriter {
     /// preprocessing, [`Error::Corrupt`](crate::Error::Corrupt) if anything in it is not what was written.
     pub fn open(dir: &Path, pins: &Pins) -> Result<Self> {
         let lock = BuildLock::acquire(dir)?;
+        folder::settle_store(dir)?;
         let store = Store::open(dir)?;
         let meta = match store.meta()? {
             Some(meta) => meta,
@@ -55,7 +56,7 @@ impl IndexWriter {
         Ok(Self {
             dir: dir.to_owned(),
             store,
-            _lock: lock,
+            lock,
             state,
         })
     }
@@ -163,7 +164,21 @@ impl IndexWriter {
         if stale_rows <= MAX_WITHOUT_GRAPH.max(graph.vectors.len() / STALE_PART) {
             return Ok(false);
         }
+        self.rebuild_graph(cancel, progress)
+    }
+
+    /// Builds the graph anew if any vector came or went since it was built; false if it is as good as new.
+    pub(super) fn rebuild_graph(
+        &mut self,
+        cancel: &AtomicBool,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<bool> {
+        let State { vectors, graph, .. } = &self.state;
         let live = vectors.live();
+        let needs_none = graph.vectors.is_empty() && live.len() <= MAX_WITHOUT_GRAPH;
+        if needs_none || (vectors.tail().is_empty() && vectors.dead().is_empty()) {
+            return Ok(false);
+        }
         let graph = if live.len() > MAX_WITHOUT_GRAPH {
             self.build_graph(&live, cancel, progress)?
         } else {
@@ -174,6 +189,12 @@ impl IndexWriter {
             self.reload()?;
         }
         switched.map(|()| true)
+    }
+
+    /// Closes the store; nobody else can open it while the lock lives.
+    pub(super) fn close(self) -> Result<BuildLock> {
+        self.store.close()?;
+        Ok(self.lock)
     }
 
     fn build_graph(

@@ -10,6 +10,7 @@
 mod intake;
 mod read;
 mod scan;
+mod select;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use std::time::Duration;
 use self::intake::Intake;
 use self::read::{MemoryBudget, Reader};
 use self::scan::{PhotoFile, canonical_roots, scan};
+pub use self::select::ScanOptions;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::index::IndexWriter;
@@ -39,6 +41,8 @@ pub struct BuildOptions {
     pub commit_every: Duration,
     /// Shortest time between the states that queries see during a build.
     pub publish_every: Duration,
+    /// Which photos of the folders count.
+    pub scan: ScanOptions,
 }
 
 impl Default for BuildOptions {
@@ -48,6 +52,7 @@ impl Default for BuildOptions {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             commit_every: Duration::from_secs(10),
             publish_every: Duration::from_secs(60),
+            scan: ScanOptions::default(),
         }
     }
 }
@@ -127,7 +132,7 @@ pub fn build(
         return Err(Error::NoFolders);
     }
     let roots = canonical_roots(folders)?;
-    let scan = scan(&roots)?;
+    let scan = scan(&roots, &options.scan)?;
     let plan = Plan::new(writer, scan.files);
     on_event(BuildEvent::Planned {
         found: plan.found,

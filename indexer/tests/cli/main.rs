@@ -1,6 +1,10 @@
 //! `bt-index` as its users run it, on a small random-weight checkpoint.
 
+mod compact;
 mod crash;
+mod dedupe;
+mod ignore;
+mod transfer;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

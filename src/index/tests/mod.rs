@@ -1,9 +1,12 @@
 //! The index as a whole: what is written is what is found, whatever happens in between.
 
 mod changes;
+mod compact;
 mod damage;
+mod duplicates;
 mod lifecycle;
 mod search;
+mod transfer;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;

@@ -1,0 +1,59 @@
+//! `bt-index compact`: the library's, with a progress bar, Ctrl-C and a report.
+
+use bridgetower::{CompactEvent, CompactReport, Error};
+use bt_cli::DONE;
+use indicatif::HumanBytes;
+use serde_json::json;
+
+use crate::args::Program;
+use crate::build::cancel_on_interrupt;
+
+pub fn compact(program: &Program, as_json: bool) -> anyhow::Result<u8> {
+    let dir = program.index.dir()?;
+    let cancel = cancel_on_interrupt()?;
+    let bar = program.output.bar("{msg} {bar:30} {percent} %  {eta} left");
+    let outcome = bridgetower::compact(&dir, &cancel, &mut |event| {
+        let (what, done, total) = match event {
+            CompactEvent::Graph { done, total } => {
+                ("building the graph", done as u64, total as u64)
+            }
+            CompactEvent::Store { done, total } => ("writing the store", done, total),
+        };
+        bar.set_message(what);
+        bar.set_length(total);
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    let report = match outcome {
+        Err(Error::Cancelled) => anyhow::bail!("stopped; the index is as good as before"),
+        outcome => outcome?,
+    };
+    if as_json {
+        println!(
+            "{}",
+            json!({
+                "bytes_before": report.bytes_before,
+                "bytes_after": report.bytes_after,
+                "rebuilt_graph": report.rebuilt_graph,
+                "rewrote_store": report.rewrote_store,
+            })
+        );
+    } else if !program.output.quiet {
+        eprintln!("{}", describe(&report));
+    }
+    Ok(DONE)
+}
+
+fn describe(report: &CompactReport) -> String {
+    let done = match (report.rebuilt_graph, report.rewrote_store) {
+        (true, true) => "graph and store are new",
+        (true, false) => "the graph is new",
+        (false, true) => "the store is new",
+        (false, false) => "graph and store were fine",
+    };
+    format!(
+        "{} before, {} now: {done}",
+        HumanBytes(report.bytes_before),
+        HumanBytes(report.bytes_after)
+    )
+}

@@ -1,0 +1,135 @@
+//! `bt-index dedupe`: the library's groups of duplicates as a table or as JSON.
+
+use std::io::Write;
+
+use bridgetower::{
+    DuplicateContent, DuplicateGroup, DuplicateOptions, Duplicates, IndexReader, duplicates,
+};
+use bt_cli::{DONE, NOTHING_FOUND};
+use indicatif::{HumanBytes, HumanCount};
+use serde_json::{Value, json};
+
+use crate::args::{DedupeArgs, Program};
+
+pub fn dedupe(program: &Program, args: &DedupeArgs) -> anyhow::Result<u8> {
+    let index = IndexReader::open(&program.index.dir()?)?;
+    let options = DuplicateOptions {
+        similarity: (!args.exact).then_some(args.similarity),
+        ..DuplicateOptions::default()
+    };
+    let bar = program
+        .output
+        .bar("{bar:30} {human_pos}/{human_len} pictures compared  {eta} left");
+    let found = duplicates(&index, &options, &mut |done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    })?;
+    bar.finish_and_clear();
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &as_json(&index, &options, &found))?;
+        writeln!(out)?;
+    } else {
+        for group in &found.groups {
+            print_group(&mut out, group)?;
+        }
+    }
+    out.flush()?;
+    if !program.output.quiet {
+        eprintln!("{}", summary(&found));
+    }
+    Ok(if found.groups.is_empty() {
+        NOTHING_FOUND
+    } else {
+        DONE
+    })
+}
+
+/// ```text
+/// 4 alike, 2.31 MiB beside the best
+///   4000×3000   3.10 MiB          /photos/a.jpg
+///                exact copy       /photos/copy of a.jpg
+///   2000×1500   1.20 MiB   0.993  /photos/small.jpg
+/// ```
+fn print_group(out: &mut impl Write, group: &DuplicateGroup) -> std::io::Result<()> {
+    let photos: usize = group.contents.iter().map(|c| c.photos.len()).sum();
+    let kind = if group.is_exact() {
+        "exact copies"
+    } else {
+        "alike"
+    };
+    writeln!(
+        out,
+        "{photos} {kind}, {} beside the best",
+        HumanBytes(group.waste())
+    )?;
+    for (number, content) in group.contents.iter().enumerate() {
+        let photo = content.photo();
+        let pixels = format!("{}×{}", photo.metadata.width, photo.metadata.height);
+        let bytes = HumanBytes(photo.size).to_string();
+        let similarity = match number {
+            0 => String::new(),
+            _ => format!("{:.3}", content.similarity),
+        };
+        let path = photo.path.display();
+        writeln!(out, "  {pixels:>11}  {bytes:>10}  {similarity:>5}  {path}")?;
+        for (_, copy) in &content.photos[1..] {
+            writeln!(
+                out,
+                "  {:>23}  {:>5}  {}",
+                "exact copy",
+                "",
+                copy.path.display()
+            )?;
+        }
+    }
+    writeln!(out)
+}
+
+fn summary(found: &Duplicates) -> String {
+    let groups = found.groups.len();
+    let waste = found.groups.iter().map(DuplicateGroup::waste).sum();
+    let twice = match groups {
+        0 => "no photo is there twice".to_owned(),
+        _ => format!(
+            "{} groups, {} beside the best of each",
+            HumanCount(groups as u64),
+            HumanBytes(waste)
+        ),
+    };
+    match found.left_out {
+        0 => twice,
+        count => format!("{twice}; {count} links or missing files left out"),
+    }
+}
+
+fn as_json(index: &IndexReader, options: &DuplicateOptions, found: &Duplicates) -> Value {
+    let groups = found.groups.iter().map(|group| {
+        json!({
+            "kind": if group.is_exact() { "exact" } else { "near" },
+            "waste_bytes": group.waste(),
+            "contents": group.contents.iter().map(content_as_json).collect::<Vec<_>>(),
+        })
+    });
+    json!({
+        "photos": index.len(),
+        "similarity": options.similarity,
+        "waste_bytes": found.groups.iter().map(DuplicateGroup::waste).sum::<u64>(),
+        "left_out": found.left_out,
+        "groups": groups.collect::<Vec<_>>(),
+    })
+}
+
+fn content_as_json(content: &DuplicateContent) -> Value {
+    let photo = content.photo();
+    let paths = content.photos.iter();
+    let paths = paths.map(|(_, photo)| photo.path.to_string_lossy());
+    json!({
+        "blake3": content.content_hash.to_string(),
+        "similarity": content.similarity,
+        "width": photo.metadata.width,
+        "height": photo.metadata.height,
+        "bytes": photo.size,
+        "paths": paths.collect::<Vec<_>>(),
+    })
+}

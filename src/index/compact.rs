@@ -1,0 +1,125 @@
+//! Making an index as small and as quick as one that was built at once.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::folder::{self, bytes_on_disk, fresh_store_path, store_path};
+use super::reader::IndexReader;
+use super::store::Store;
+use super::writer::IndexWriter;
+use crate::error::{Error, Result};
+
+/// A store is copied when its files take more than so many times what is in them,
+const WASTE: u64 = 2;
+/// and so many bytes besides: sled takes that for a start.
+const START: u64 = 1 << 20;
+/// The copy takes its place if that saves one part in so many. Of small values sled makes more than twice
+/// their bytes however they come, so nothing but the copy itself tells what it saves.
+const SAVING: u64 = 10;
+
+/// What a compaction tells while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CompactEvent {
+    /// The graph is being built.
+    Graph {
+        /// Vectors in it so far.
+        done: usize,
+        /// Vectors that it will hold.
+        total: usize,
+    },
+    /// The store is being copied.
+    Store {
+        /// Bytes copied.
+        done: u64,
+        /// Bytes to copy.
+        total: u64,
+    },
+}
+
+/// What [`compact`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompactReport {
+    /// Bytes of all files of the index before,
+    pub bytes_before: u64,
+    /// and after.
+    pub bytes_after: u64,
+    /// Whether the graph was built anew, or dropped where there are few photos; vectors without photos went
+    /// with the old one.
+    pub rebuilt_graph: bool,
+    /// Whether the store was written anew.
+    pub rewrote_store: bool,
+}
+
+/// Builds the graph anew unless it is fresh, drops vectors that no photo uses, writes the store anew where it
+/// takes far more space than its content, and removes what killed builds left. Queries work meanwhile.
+///
+/// The copy of the store needs as much free space as the store's content. [`Error::Busy`] during a build;
+/// [`Error::Cancelled`] soon after `cancel` is set, and the index is as good as before.
+pub fn compact(
+    dir: &Path,
+    cancel: &AtomicBool,
+    on_event: &mut dyn FnMut(CompactEvent),
+) -> Result<CompactReport> {
+    let pins = IndexReader::open(dir)?.pins().clone();
+    let bytes_before = bytes_on_disk(dir)?;
+    let mut writer = IndexWriter::open(dir, &pins)?;
+    let rebuilt_graph = writer.rebuild_graph(cancel, &mut |done, total| {
+        on_event(CompactEvent::Graph { done, total });
+    })?;
+    writer.publish()?;
+    let lock = writer.close()?;
+    let rewrote_store = is_wasteful(dir)? && rewrite_store(dir, cancel, on_event)?;
+    folder::remove_leftovers(dir)?;
+    drop(lock);
+    Ok(CompactReport {
+        bytes_before,
+        bytes_after: bytes_on_disk(dir)?,
+        rebuilt_graph,
+        rewrote_store,
+    })
+}
+
+fn is_wasteful(dir: &Path) -> Result<bool> {
+    let store = Store::open(dir)?;
+    let payload = store.payload()?;
+    store.close()?;
+    Ok(bytes_on_disk(&store_path(dir))? > WASTE * payload + START)
+}
+
+/// Copies the store to a new one, and puts that in its place if it is smaller; false if it is not. For the
+/// holder of the lock.
+pub(super) fn rewrite_store(
+    dir: &Path,
+    cancel: &AtomicBool,
+    on_event: &mut dyn FnMut(CompactEvent),
+) -> Result<bool> {
+    folder::settle_store(dir)?;
+    let store = Store::open(dir)?;
+    let total = store.payload()?;
+    let fresh = Store::open_at(fresh_store_path(dir))?;
+    let copied = store.copy_to(&fresh, &mut |done| {
+        on_event(CompactEvent::Store { done, total });
+        if cancel.load(Ordering::Relaxed) {
+            return Err(Error::Cancelled);
+        }
+        Ok(())
+    });
+    let copied = copied.and_then(|()| {
+        if fresh.payload()? == total && fresh.meta()? == store.meta()? {
+            return Ok(());
+        }
+        Err(fresh.damaged("its copy is not the same"))
+    });
+    // Both are closed for good before anything is renamed: sled finds its files by their path.
+    store.close()?;
+    fresh.close()?;
+    let (old, new) = (store_path(dir), fresh_store_path(dir));
+    let is_smaller = bytes_on_disk(&new)? < bytes_on_disk(&old)? / SAVING * (SAVING - 1);
+    if copied.is_err() || !is_smaller {
+        folder::settle_store(dir)?;
+        return copied.map(|()| false);
+    }
+    folder::sync_dir(&new)?;
+    folder::switch_to_fresh_store(dir)?;
+    Ok(true)
+}

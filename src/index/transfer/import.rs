@@ -1,0 +1,324 @@
+//! An export into a new index.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::super::changes::Changes;
+use super::super::folder::{destroy, has_store, published_generation};
+use super::super::writer::IndexWriter;
+use super::format::{EMBEDDINGS, Hashing, Manifest, PHOTOS, PhotoLine};
+use crate::embedding::Embedding;
+use crate::error::{Error, Result};
+use crate::photo::Photo;
+
+/// Photos of a commit.
+const BATCH: usize = 4096;
+/// Photos between two looks at the cancel flag.
+const STEP: usize = 1000;
+const BUFFER: usize = 1 << 20;
+/// No record comes near this; a file without line ends may not ask for all memory.
+const LONGEST_LINE: u64 = 1 << 20;
+
+/// What an import tells while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImportEvent {
+    /// Nothing has been written yet.
+    Checking {
+        /// Photos checked.
+        done: usize,
+        /// Photos in the export.
+        total: usize,
+    },
+    /// The new index is being filled.
+    Importing {
+        /// Photos committed.
+        done: usize,
+        /// Photos in the export.
+        total: usize,
+    },
+    /// All photos can be found; the graph is being built.
+    Graph {
+        /// Vectors in it so far.
+        done: usize,
+        /// Vectors that it will hold.
+        total: usize,
+    },
+}
+
+/// What [`import`] made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImportReport {
+    /// Photos in the new index.
+    pub photos: usize,
+    /// Their distinct embeddings in the export.
+    pub vectors: usize,
+}
+
+/// Makes a new index in `dir` of the export in `source`, with its photos, vectors bit for bit, model and
+/// folders, under new photo ids. Checks the whole export before it writes anything.
+///
+/// [`Error::IndexExists`] if there is an index in `dir`; [`Error::Export`] names the file and line that is
+/// wrong. [`Error::Cancelled`] soon after `cancel` is set: without an index, or if the graph was being built,
+/// with a whole one that has none yet.
+pub fn import(
+    dir: &Path,
+    source: &Path,
+    cancel: &AtomicBool,
+    on_event: &mut dyn FnMut(ImportEvent),
+) -> Result<ImportReport> {
+    let taken = || Error::IndexExists {
+        path: dir.to_owned(),
+    };
+    if has_store(dir) || !matches!(published_generation(dir), Ok(None)) {
+        return Err(taken());
+    }
+    let manifest = Manifest::read(source)?;
+    check(source, &manifest, cancel, on_event)?;
+
+    let mut writer = IndexWriter::open(dir, &manifest.pins())?;
+    if !writer.is_empty() {
+        return Err(taken());
+    }
+    if let Err(error) = fill(&mut writer, source, &manifest, cancel, on_event) {
+        // Half an index would be taken for a whole one by the next build, and embedded to its end.
+        drop(writer);
+        destroy(dir)?;
+        return Err(error);
+    }
+    writer.publish()?;
+    let graph = writer.rebuild_graph_if_stale(cancel, &mut |done, total| {
+        on_event(ImportEvent::Graph { done, total });
+    });
+    writer.publish()?;
+    graph?;
+    Ok(ImportReport {
+        photos: writer.len(),
+        vectors: manifest.vectors as usize,
+    })
+}
+
+/// Reads the whole export once.
+fn check(
+    source: &Path,
+    manifest: &Manifest,
+    cancel: &AtomicBool,
+    on_event: &mut dyn FnMut(ImportEvent),
+) -> Result<()> {
+    let total = manifest.photos as usize;
+    let mut records = Records::open(source, manifest)?;
+    let mut lines: HashMap<PathBuf, usize> = HashMap::new();
+    while let Some((photo, _)) = records.next()? {
+        let line = records.line;
+        if let Some(first) = lines.insert(photo.path, line) {
+            return Err(records.wrong_line(format!("the path is that of line {first}")));
+        }
+        if line.is_multiple_of(STEP) || line == total {
+            on_event(ImportEvent::Checking { done: line, total });
+            stop_if(cancel)?;
+        }
+    }
+    records.end()
+}
+
+/// Commits all photos to an empty index.
+fn fill(
+    writer: &mut IndexWriter,
+    source: &Path,
+    manifest: &Manifest,
+    cancel: &AtomicBool,
+    on_event: &mut dyn FnMut(ImportEvent),
+) -> Result<()> {
+    let total = manifest.photos as usize;
+    let mut records = Records::open(source, manifest)?;
+    let mut insert = Vec::with_capacity(BATCH.min(total));
+    loop {
+        let record = records.next()?;
+        let is_last = record.is_none();
+        insert.extend(record);
+        if insert.len() == BATCH || is_last {
+            writer.commit(Changes {
+                insert: std::mem::take(&mut insert),
+                roots: is_last.then(|| manifest.roots()),
+                ..Changes::default()
+            })?;
+            let done = writer.len();
+            on_event(ImportEvent::Importing { done, total });
+            stop_if(cancel)?;
+        }
+        if is_last {
+            return records.end();
+        }
+    }
+}
+
+fn stop_if(cancel: &AtomicBool) -> Result<()> {
+    if cancel.load(Ordering::Relaxed) {
+        return Err(Error::Cancelled);
+    }
+    Ok(())
+}
+
+/// The photos of an export with their embeddings, in order, each checked by itself.
+struct Records<'a> {
+    manifest: &'a Manifest,
+    photos: BufReader<Hashing<File>>,
+    photos_path: PathBuf,
+    embeddings: BufReader<Hashing<File>>,
+    embeddings_path: PathBuf,
+    /// Lines read.
+    line: usize,
+    /// Rows read.
+    rows: u64,
+    /// That of the last row read.
+    embedding: Option<Embedding>,
+}
+
+impl<'a> Records<'a> {
+    /// Opens both files; the vectors must be f32, in C order, of the shape that the manifest names.
+    fn open(source: &Path, manifest: &'a Manifest) -> Result<Self> {
+        let open = |path: &Path| {
+            let file = File::open(path).map_err(Error::io(path))?;
+            Ok::<_, Error>(BufReader::with_capacity(BUFFER, Hashing::new(file)))
+        };
+        let (photos_path, embeddings_path) = (source.join(PHOTOS), source.join(EMBEDDINGS));
+        let mut records = Self {
+            photos: open(&photos_path)?,
+            embeddings: open(&embeddings_path)?,
+            manifest,
+            photos_path,
+            embeddings_path,
+            line: 0,
+            rows: 0,
+            embedding: None,
+        };
+        let header = npyz::NpyHeader::from_reader(&mut records.embeddings)
+            .map_err(|error| records.wrong_row(format!("it is no NumPy file: {error}")))?;
+        let kind = header.dtype().descr();
+        if kind != "'<f4'" || header.order() != npyz::Order::C {
+            return Err(records.wrong_row(format!(
+                "it holds {kind} in {:?} order, not '<f4' in C order",
+                header.order()
+            )));
+        }
+        let shape = [manifest.vectors, manifest.pins().dim as u64];
+        if header.shape() != shape {
+            let found = header.shape();
+            return Err(records.wrong_row(format!(
+                "its shape is {found:?}, and index.json says {shape:?}"
+            )));
+        }
+        Ok(records)
+    }
+
+    /// The next photo; `None` after the last line.
+    fn next(&mut self) -> Result<Option<(Photo, Embedding)>> {
+        let mut text = Vec::new();
+        (&mut self.photos)
+            .take(LONGEST_LINE)
+            .read_until(b'\n', &mut text)
+            .map_err(Error::io(&self.photos_path))?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        self.line += 1;
+        let line: PhotoLine = serde_json::from_slice(&text).map_err(|error| {
+            // The line that serde counts is always the first.
+            let reason = error
+                .to_string()
+                .replace(" at line 1 column ", " at column ");
+            self.wrong_line(reason)
+        })?;
+        let row = line.row;
+        let photo = line
+            .into_photo()
+            .map_err(|reason| self.wrong_line(reason))?;
+        if row == self.rows {
+            self.read_row()?;
+        }
+        match &self.embedding {
+            Some(embedding) if row + 1 == self.rows => Ok(Some((photo, embedding.clone()))),
+            _ => Err(self.wrong_line(format!(
+                "row {row} is out of order; the one before has brought the rows to {}",
+                self.rows
+            ))),
+        }
+    }
+
+    fn read_row(&mut self) -> Result<()> {
+        if self.rows == self.manifest.vectors {
+            return Err(self.wrong_line(format!(
+                "there is no row {}: index.json says that there are {0}",
+                self.rows
+            )));
+        }
+        let mut bytes = vec![0; self.manifest.pins().dim * size_of::<f32>()];
+        self.embeddings
+            .read_exact(&mut bytes)
+            .map_err(|error| match error.kind() {
+                ErrorKind::UnexpectedEof => self.wrong_row(format!("it ends in row {}", self.rows)),
+                _ => Error::io(&self.embeddings_path)(error),
+            })?;
+        let values = bytes.as_chunks().0.iter();
+        let values = values.map(|value| f32::from_le_bytes(*value)).collect();
+        let embedding = Embedding::from_unit(values)
+            .map_err(|norm| self.wrong_row(format!("row {} has norm {norm}, not 1", self.rows)))?;
+        self.embedding = Some(embedding);
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// Whether the files hold as much as `index.json` says, and are those that it was written for.
+    fn end(mut self) -> Result<()> {
+        let Manifest {
+            photos, vectors, ..
+        } = *self.manifest;
+        if self.line as u64 != photos || self.rows != vectors {
+            return Err(self.wrong_line(format!(
+                "here it ends, with {} photos of {} vectors; index.json says {photos} of {vectors}",
+                self.line, self.rows
+            )));
+        }
+        let mut rest = Vec::new();
+        (&mut self.embeddings)
+            .take(1)
+            .read_to_end(&mut rest)
+            .map_err(Error::io(&self.embeddings_path))?;
+        if !rest.is_empty() {
+            return Err(self.wrong_row("it is longer than its shape says".into()));
+        }
+        let Some(expected) = &self.manifest.blake3 else {
+            return Ok(());
+        };
+        let other = "its BLAKE3 is not the one in index.json: it is damaged, or was changed later";
+        if self.embeddings.get_ref().digest() != expected.embeddings {
+            return Err(self.wrong_row(other.into()));
+        }
+        if self.photos.get_ref().digest() != expected.photos {
+            return Err(Error::Export {
+                path: self.photos_path,
+                line: None,
+                reason: other.into(),
+            });
+        }
+        Ok(())
+    }
+
+    fn wrong_line(&self, reason: String) -> Error {
+        Error::Export {
+            path: self.photos_path.clone(),
+            line: Some(self.line),
+            reason,
+        }
+    }
+
+    fn wrong_row(&self, reason: String) -> Error {
+        Error::Export {
+            path: self.embeddings_path.clone(),
+            line: None,
+            reason,
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The way out of an index and into a new one: files that other programs can read.
+//!
+//! ```text
+//! embeddings.npy   f32 [vectors, dim], C order, little-endian: NumPy's format
+//! photos.jsonl     a record a line, in the order of their rows; photos with equal vectors share a row
+//! index.json       format version, model, photo folders, counts, BLAKE3 of the other two
+//! ```
+//!
+//! A path that is not UTF-8 is in `path_hex`, byte for byte, and `path` is then for reading only.
+
+mod export;
+mod format;
+mod import;
+
+pub use export::{ExportReport, export};
+pub use import::{ImportEvent, ImportReport, import};
