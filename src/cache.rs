@@ -60,6 +60,8 @@ pub struct PhotoCache {
 const MAGIC: &[u8; 8] = b"BTKEPT01";
 /// Magic, count, rows, width.
 const HEADER: usize = 8 + 3 * 4;
+/// Tells apart what the threads of one process write.
+static NUMBER: AtomicU64 = AtomicU64::new(0);
 /// What trimming leaves of the limit, so that not every query trims.
 const TRIMMED_PART: f64 = 0.9;
 
@@ -103,13 +105,11 @@ impl PhotoCache {
         let path = self.path(photo);
         let bytes = fs::read(&path).ok()?;
         let kept = self.decode(&bytes);
-        match kept {
-            // The file's time says when it last served.
-            Some(_) => {
-                drop(File::open(&path).and_then(|file| file.set_modified(SystemTime::now())))
-            }
-            None => drop(fs::remove_file(&path)),
-        }
+        // The file's time says when it last served. Where neither can be done, nothing is lost.
+        let _ = match kept {
+            Some(_) => File::open(&path).and_then(|file| file.set_modified(SystemTime::now())),
+            None => fs::remove_file(&path),
+        };
         kept
     }
 
@@ -118,7 +118,6 @@ impl PhotoCache {
         if self.level == CacheLevel::None {
             return Ok(());
         }
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
         let path = self.path(photo);
         let folder = path.parent().unwrap_or(&self.dir);
         fs::create_dir_all(folder).map_err(Error::io(folder))?;

@@ -234,7 +234,7 @@ impl Engine {
             .iter()
             .map(|state| state.to_dtype(DType::BF16))
             .collect::<candle_core::Result<_>>()?;
-        let of_photo = |i: usize| states.iter().map(|state| state.narrow(0, i, 1));
+        let of_photo = |i: usize| states.iter().map(move |state| state.narrow(0, i, 1));
         (0..photos.len())
             .map(|i| {
                 Ok(Kept::States(

@@ -390,7 +390,7 @@ fn the_models_other_uses_answer_as_the_reference() {
         let mut command = bt_query();
         command
             .args(arguments)
-            .arg("--json")
+            .args(["--json", "--precision", "f32"])
             .env("BT_MODEL", &folder);
         command.arg("--image").arg(folder.join("picture.png"));
         json(&mut command.assert().success())
