@@ -36,6 +36,7 @@ pub fn status(program: &Program, as_json: bool) -> anyhow::Result<u8> {
                 "folders": roots,
                 "created_by": status.created_by,
                 "bytes": status.bytes_on_disk,
+                "cache_bytes": status.cache_bytes,
                 "builder": status.builder,
             })
         );
@@ -65,6 +66,12 @@ pub fn status(program: &Program, as_json: bool) -> anyhow::Result<u8> {
             HumanCount(status.dead_rows as u64),
             HumanCount(status.tail_rows as u64)
         ),
+    }
+    if status.cache_bytes > 0 {
+        println!(
+            "cache    {} of photos, kept for reranking",
+            HumanBytes(status.cache_bytes)
+        );
     }
     if let Some(pid) = status.builder {
         println!("builder  process {pid} is changing it");

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::folder::{self, bytes_on_disk, fresh_store_path, store_path};
+use super::folder::{self, bytes_on_disk, fresh_store_path, index_bytes, store_path};
 use super::reader::IndexReader;
 use super::store::Store;
 use super::writer::IndexWriter;
@@ -61,7 +61,7 @@ pub fn compact(
     on_event: &mut dyn FnMut(CompactEvent),
 ) -> Result<CompactReport> {
     let pins = IndexReader::open(dir)?.pins().clone();
-    let bytes_before = bytes_on_disk(dir)?;
+    let bytes_before = index_bytes(dir)?;
     let mut writer = IndexWriter::open(dir, &pins)?;
     let rebuilt_graph = writer.rebuild_graph(cancel, &mut |done, total| {
         on_event(CompactEvent::Graph { done, total });
@@ -73,7 +73,7 @@ pub fn compact(
     drop(lock);
     Ok(CompactReport {
         bytes_before,
-        bytes_after: bytes_on_disk(dir)?,
+        bytes_after: index_bytes(dir)?,
         rebuilt_graph,
         rewrote_store,
     })

@@ -7,6 +7,7 @@
 //! store.old/               what the copy has replaced, on its way out
 //! snapshot-<generation>.bt what queries map; never changes once published
 //! current                  the name of the snapshot to use
+//! cache/                   what reranking keeps of photos
 //! ```
 
 use std::fs::{self, File};
@@ -138,7 +139,22 @@ pub(crate) fn switch_to_draft(dir: &Path, generation: u64) -> Result<()> {
     remove_snapshots_except(dir, Some(generation))
 }
 
-/// Bytes of all files of the index.
+/// Bytes of the index itself, without what is kept of photos beside it.
+pub(crate) fn index_bytes(dir: &Path) -> Result<u64> {
+    Ok(bytes_on_disk(dir)?.saturating_sub(cache_bytes(dir)?))
+}
+
+/// Bytes of what reranking keeps of photos.
+pub(crate) fn cache_bytes(dir: &Path) -> Result<u64> {
+    let cache = cache_path(dir);
+    if cache.is_dir() {
+        bytes_on_disk(&cache)
+    } else {
+        Ok(0)
+    }
+}
+
+/// Bytes of all files in a folder.
 pub(crate) fn bytes_on_disk(dir: &Path) -> Result<u64> {
     let mut bytes = 0;
     for entry in fs::read_dir(dir).map_err(Error::io(dir))? {
