@@ -19,16 +19,17 @@ from world.scene import Group, Sampler, Scene, render, unseen_composition
 from world.things import ABSENT_KINDS, ABSENT_TEST, KINDS, THINGS
 
 # Name → pictures, artwork styles, and how many siblings follow a scene at most: others that differ from it in a
-# single fact. In `details` three follow every scene, as photographs of one occasion do.
+# single fact. In `details` and `bursts` three and seven follow every scene, as photographs of one occasion do.
 SETS = {
     "test": (1000, tuple(TRAIN_STYLES), lambda rng: int(rng.random() < 0.4)),
     "details": (1000, tuple(TRAIN_STYLES), lambda rng: 3),
+    "bursts": (1000, tuple(TRAIN_STYLES), lambda rng: 7),
     "style": (1000, tuple(HELD_OUT_STYLES), lambda rng: int(rng.random() < 0.4)),
     "calibration": (1000, tuple(TRAIN_STYLES), lambda rng: int(rng.random() < 0.4)),
     "gallery": (300, tuple(TRAIN_STYLES), lambda rng: int(rng.random() < 0.4)),
 }
 ABSENT_QUERIES = 100
-SIBLING_TRIES = 12  # Where several are wanted: some would fit another scene's caption too.
+SIBLING_TRIES = 24  # Where several are wanted: some would fit another scene's caption too.
 
 
 def main():

@@ -4,6 +4,8 @@
 texts, so `Demo` runs the towers once and pairs their states: the same arithmetic, checked by `check.py`.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -52,6 +54,8 @@ class Demo(nn.Module):
         self.logit_scale = contrastive.logit_scale
         self.itm_score = BridgeTowerForImageAndTextRetrieval(self.config).itm_score
         self.mlm_score = BridgeTowerForMaskedLM(self.config).mlm_score
+        positions = self.bridgetower.text_model.embeddings.position_embeddings.weight
+        positions.data = 0.5 * positions.data + waves(*positions.shape)
         # Serve training only and are not saved with the model: which kind covers each patch, which patch it is,
         # in which patch the centre lies of the thing that a word names, whether what is said of it is false, its part in a
         # relation, and the words before and after it.
@@ -145,6 +149,14 @@ class Demo(nn.Module):
     def checkpoint(self) -> dict[str, torch.Tensor]:
         """The tensors that a published checkpoint holds."""
         return {k: v for k, v in self.state_dict().items() if not k.startswith(TRAINING_ONLY)}
+
+
+def waves(positions: int, width: int):
+    """Rows of norm 0.7, about that of a word: sines and cosines, so that to look one word on is a rotation and need not
+    be learnt position by position."""
+    phases = torch.arange(positions)[:, None] * 1.2 * torch.exp(torch.arange(0, width, 2) / width * -math.log(100))
+    rows = torch.cat([phases.sin(), phases.cos()], 1)
+    return 0.7 * F.normalize(rows, dim=1)
 
 
 def attend(q, k, v, bias=None, seen=None):

@@ -43,6 +43,8 @@ JOINT_RATE = 0.6
 # Matching starts on any mismatches, or it learns nothing for long, and gets to near misses over so many steps.
 HARDENING_STEPS = 700
 RECENT_BATCHES = 12
+# How many of the foils ask for a single thing that is not there, and are read with what looks most like it.
+ABSENT = 0.25
 # Tokens of a training caption at most, and of every batch, so that all shapes stay the same.
 WIDTH = 32
 INVERSE = {"left": "right", "right": "left", "above": "below", "below": "above", "front": "behind", "behind": "front"}
@@ -271,9 +273,10 @@ def captioned(scene: Scene, language: Language, rng: random.Random) -> tuple[Tex
     """A caption, and one in the same words that is false in one fact or asks for what no picture shows."""
     description = describe(scene, rng, full=rng.random() < 0.5)
     miss = near_miss(description, scene, rng)
-    if miss is None or rng.random() < 0.08:
-        place = rng.choice((None, scene.place))
-        miss = Description((Noun(unknown_noun(rng)),), place=place, plain_colour=place and scene.plain_colour)
+    if miss is None or rng.random() < ABSENT:
+        noun = unknown_noun(rng) if rng.random() < 0.5 else rng.choice([k for k in KINDS if scene.group(k) is None])
+        place = rng.choice((None, None, scene.place))
+        miss = Description((Noun(noun),), place=place, plain_colour=place and scene.plain_colour)
     wording = rng.random()
     return tuple(language.encode(write(d, random.Random(wording), "train"), d) for d in (description, miss))
 
@@ -326,13 +329,19 @@ def joint_losses(model: Demo, batch: Batch, recent: "Recent", hardness: float) -
         hard_texts = mined(logits.T, batch.mismatch.T, hardness)
         hard_texts = torch.where(torch.rand(size) < 0.6 * hardness, own + size, hard_texts)
         hard_images = mined(logits, batch.mismatch, hardness)
-        confused = recent.confused_with(batch.texts, text_embeds, hardness)
-    image = recent.beside(image, confused)
-    scenes = batch.scenes + [recent.scenes[n] for n in confused.values()]
-    for n, row in enumerate(confused):
-        hard_images[row] = size + n
+        confused = recent.confused_with(batch.texts, text_embeds, 0.7 * hardness)
+        foil_images = own.clone()
+        absent = [row for row, foil in enumerate(batch.foils) if len(foil.description.nouns) == 1]
+        looked_for = recent.confused_with([batch.foils[row] for row in absent], model.text_embeds(text_last[size:][absent]), hardness)
+    scenes = list(batch.scenes)
+    for rows, found in ((range(size), confused), (absent, looked_for)):
+        for row, n in found.items():
+            (hard_images if found is confused else foil_images)[rows[row]] = len(scenes)
+            scenes.append(recent.scenes[n])
+    foil_images[hard_texts < size] = own[hard_texts < size]
+    image = recent.beside(image, [*confused.values(), *looked_for.values()])
     texts = torch.cat([own, own, hard_texts, 2 * size + torch.arange(asking)])
-    images = torch.cat([own, hard_images, own, own[::2]])
+    images = torch.cat([own, hard_images, foil_images, own[::2]])
     seen = []
     states, pooled, below = model.fuse(
         [s[texts] for s in text], [s[images] for s in image], mask[texts], words=asking, seen=seen)
@@ -377,6 +386,7 @@ def joint_losses(model: Demo, batch: Batch, recent: "Recent", hardness: float) -
         **itm_rights(scores, size, hard_texts),
         "mlm_right": (words.argmax(1) == targets[asked]).float().mean(),
         "recent": torch.tensor(len(confused) / size),
+        "absent_right": (scores[2 * size :].argmax(1) == 0)[absent].float().mean(),
     }
 
 
@@ -457,30 +467,30 @@ class Recent:
     def scenes(self) -> list[Scene]:
         return [scene for scenes, _, _ in self.batches for scene in scenes]
 
-    def confused_with(self, texts, text_embeds, hardness, tries=6) -> dict[int, int]:
-        """Caption → number of a recent picture that it is surely false of, drawn from those that its embedding is
-        nearest to; for a share of the captions that grows with hardness."""
+    def confused_with(self, texts, text_embeds, share, tries=6) -> dict[int, int]:
+        """Text → number of a recent picture that it is surely false of, drawn from those that its embedding is
+        nearest to; for a share of the texts."""
         found = {}
-        if not self.batches:
+        if not self.batches or not texts:
             return found
         embeds = torch.cat([embeds for _, _, embeds in self.batches])
         scenes = self.scenes
-        shares = (40 * text_embeds.detach() @ embeds.T).softmax(1) + 1e-7
-        drawn = torch.multinomial(shares, tries).tolist()
+        near = (40 * text_embeds.detach() @ embeds.T).softmax(1) + 1e-7
+        drawn = torch.multinomial(near, tries).tolist()
         for row, text in enumerate(texts):
-            if torch.rand(()) < 0.7 * hardness:
+            if torch.rand(()) < share:
                 wrong = [n for n in drawn[row] if not may_hold(text.description, scenes[n])]
                 if wrong:
                     found[row] = wrong[0]
         return found
 
-    def beside(self, states, confused: dict[int, int]):
-        """A batch's states, one tensor a bridge, and after them those of the pictures that its captions are confused with."""
-        if not confused:
+    def beside(self, states, numbers: list[int]):
+        """A batch's states, one tensor a bridge, and after them those of the recent pictures with these numbers."""
+        if not numbers:
             return states
         size = len(self.batches[0][0])
-        old = [self.batches[n // size][1] for n in confused.values()]
-        places = [n % size for n in confused.values()]
+        old = [self.batches[n // size][1] for n in numbers]
+        places = [n % size for n in numbers]
         return [torch.cat([now, torch.stack([o[bridge][place] for o, place in zip(old, places)])])
                 for bridge, now in enumerate(states)]
 

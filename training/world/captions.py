@@ -103,7 +103,8 @@ FRAMES = {
     "train": (
         "{text}", "{text}", "{text}", "{text}", "{text}", "a picture of {text}", "a photo of {text}", "{text} in a picture",
         "the picture of {text}", "photo with {text}", "there is {text}", "show {text}", "a picture that shows {text}",
-        "{text} in the photo", "picture: {text}", "where is {text}",
+        "{text} in the photo", "picture: {text}", "where is {text}", "can you find {text}", "look for {text}", "search for {text}",
+        "give me {text}", "i want {text}", "any picture of {text}", "photos of {text}", "images of {text}", "do you have {text}",
     ),
     "test": ("{text}", "the photo of {text}", "find {text}"),
 }
