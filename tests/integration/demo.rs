@@ -22,10 +22,12 @@ fn the_demo_model_finds_and_reranks() {
         evaluate(&engine, Some(&engine), dataset, &[DEPTH], &mut |_, _, _| {}).expect("measures");
 
     let itc = measured.itc.expect("an ITC head").text_to_image;
-    assert!(itc.recall_at_1 >= 0.70, "{itc:?}");
-    assert!(itc.recall_at_10 >= 0.95, "{itc:?}");
+    assert!(itc.recall_at_1 >= 0.88, "{itc:?}");
+    assert!(itc.recall_at_10 >= 0.98, "{itc:?}");
     let reranked = &measured.search[0].found;
-    assert!(reranked.recall_at_1 >= 0.70, "{reranked:?}");
+    assert!(reranked.recall_at_1 >= 0.96, "{reranked:?}");
+    let foils = measured.foils.expect("swaps");
+    assert!(foils.itm.is_some_and(|right| right >= 0.90), "{foils:?}");
     let cloze = measured.cloze.expect("an MLM head");
-    assert!(cloze.top_1 >= 0.40, "{cloze:?}");
+    assert!(cloze.top_1 >= 0.75, "{cloze:?}");
 }
