@@ -9,36 +9,11 @@ use std::arch::x86_64::{
 
 use rayon::prelude::*;
 
-use crate::Format;
 use crate::math::exp;
 use crate::packed::{Shared, pack, word};
 use crate::rows::{Blocks, mask, round};
 use crate::tile::{COLUMNS, ROWS, Step, Tile, multiply};
-
-/// What attends to what. D is `heads · head_width`; a head's values lie side by side in each token.
-#[derive(Debug, Clone, Copy)]
-pub struct Attention<'a> {
-    /// Of the products; what int8 is for weights, bf16 is here.
-    pub format: Format,
-    /// `[B or 1, Lq, D]`.
-    pub query: &'a [f32],
-    /// `[B or 1, Lk, D]`.
-    pub key: &'a [f32],
-    /// As `key`.
-    pub value: &'a [f32],
-    /// `[B or 1, Lk]`, added to the scores.
-    pub mask: Option<&'a [f32]>,
-    /// B.
-    pub batch: usize,
-    /// Heads.
-    pub heads: usize,
-    /// Width of one head.
-    pub head_width: usize,
-    /// Lq.
-    pub query_len: usize,
-    /// Lk.
-    pub key_len: usize,
-}
+use crate::{Attention, Format};
 
 /// `softmax(query · keyᵀ / √head_width + mask) · value`, `[B, Lq, D]`; all but the products in f32.
 ///

@@ -33,11 +33,11 @@ mod tile;
 mod unsupported;
 
 #[cfg(target_arch = "x86_64")]
-pub use attention::{Attention, attention};
+pub use attention::attention;
 #[cfg(target_arch = "x86_64")]
 pub use packed::Packed;
 #[cfg(not(target_arch = "x86_64"))]
-pub use unsupported::{Attention, Packed, attention};
+pub use unsupported::{Packed, attention};
 
 /// The number format of a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,4 +79,29 @@ pub enum Activation {
     Gelu,
     /// `x · sigmoid(1.702 x)`, CLIP's GELU.
     QuickGelu,
+}
+
+/// What attends to what. D is `heads · head_width`; a head's values lie side by side in each token.
+#[derive(Debug, Clone, Copy)]
+pub struct Attention<'a> {
+    /// Of the products; what int8 is for weights, bf16 is here.
+    pub format: Format,
+    /// `[B or 1, Lq, D]`.
+    pub query: &'a [f32],
+    /// `[B or 1, Lk, D]`.
+    pub key: &'a [f32],
+    /// As `key`.
+    pub value: &'a [f32],
+    /// `[B or 1, Lk]`, added to the scores.
+    pub mask: Option<&'a [f32]>,
+    /// B.
+    pub batch: usize,
+    /// Heads.
+    pub heads: usize,
+    /// Width of one head.
+    pub head_width: usize,
+    /// Lq.
+    pub query_len: usize,
+    /// Lk.
+    pub key_len: usize,
 }

@@ -1,6 +1,6 @@
 //! Stands in where no kernel exists: the same names, and [`Format::is_supported`] is false.
 
-use crate::{Activation, Format};
+use crate::{Activation, Attention, Format};
 
 /// Weights ready for products; cannot be made on this machine.
 #[derive(Debug)]
@@ -21,22 +21,6 @@ impl Packed {
     pub fn forward(&self, _: &[f32], _: Activation, _: Option<&[f32]>) -> Vec<f32> {
         match *self {}
     }
-}
-
-/// See the module of the same name.
-#[derive(Debug, Clone, Copy)]
-#[allow(missing_docs)]
-pub struct Attention<'a> {
-    pub format: Format,
-    pub query: &'a [f32],
-    pub key: &'a [f32],
-    pub value: &'a [f32],
-    pub mask: Option<&'a [f32]>,
-    pub batch: usize,
-    pub heads: usize,
-    pub head_width: usize,
-    pub query_len: usize,
-    pub key_len: usize,
 }
 
 /// Panics: see [`Format::is_supported`].
