@@ -333,11 +333,11 @@ def joint_losses(model: Demo, batch: Batch, recent: "Recent", hardness: float) -
         foil_images = own.clone()
         absent = [row for row, foil in enumerate(batch.foils) if len(foil.description.nouns) == 1]
         looked_for = recent.confused_with([batch.foils[row] for row in absent], model.text_embeds(text_last[size:][absent]), hardness)
-    scenes = list(batch.scenes)
+    scenes, remembered = list(batch.scenes), recent.scenes
     for rows, found in ((range(size), confused), (absent, looked_for)):
         for row, n in found.items():
             (hard_images if found is confused else foil_images)[rows[row]] = len(scenes)
-            scenes.append(recent.scenes[n])
+            scenes.append(remembered[n])
     foil_images[hard_texts < size] = own[hard_texts < size]
     image = recent.beside(image, [*confused.values(), *looked_for.values()])
     texts = torch.cat([own, own, hard_texts, 2 * size + torch.arange(asking)])
@@ -377,7 +377,8 @@ def joint_losses(model: Demo, batch: Batch, recent: "Recent", hardness: float) -
     patch_place = F.cross_entropy(where.flatten(0, 2), own_place.flatten())
     loss = itc + 2 * itm + mlm + fact + role + 0.3 * beside + 0.3 * to_cross + patch + 0.3 * patch_place + place + 0.2 * look
     return {
-        "loss": loss, "itc": itc, "itm": itm, "mlm": mlm, "fact": fact, "role": role, "beside": beside, "beside_right": beside_right, "to_cross": to_cross, "patch": patch,
+        "loss": loss, "itc": itc, "itm": itm, "mlm": mlm, "fact": fact, "role": role,
+        "beside": beside, "beside_right": beside_right, "to_cross": to_cross, "patch": patch,
         "patch_place": patch_place, "place": place,
         "look": look, "looked_right": looked_right,
         "place_right": (place_logits[-1].argmax(1) == places).float().mean(),

@@ -44,7 +44,7 @@ impl Blocks {
 }
 
 /// Rounds a block of rows, each `k` long, `stride` apart in `x`, into `words`: step by step the rows' next 32 bits
-/// side by side. bf16 values are multiplied by `factor` first; of int8 the scale of each row comes back in `scales`.
+/// side by side. Floats are multiplied by `factor` first; of int8 the scale of each row comes back in `scales`.
 pub(crate) fn round(
     format: Format,
     x: &[f32],

@@ -59,6 +59,8 @@ pub struct BridgeTower {
     /// The model's own: `root` at `bridgetower.`, or `root` itself where only the model was saved.
     trunk: VarBuilder<'static>,
     products: Products,
+    /// The index and the cache both ask for it.
+    fingerprint: OnceLock<String>,
     text_tower: OnceLock<TextTower>,
     vision_tower: OnceLock<VisionTower>,
     text_bridge: OnceLock<Bridge>,
@@ -146,6 +148,7 @@ impl BridgeTower {
             root,
             weights,
             products: Products::Plain,
+            fingerprint: OnceLock::new(),
             text_tower: OnceLock::new(),
             vision_tower: OnceLock::new(),
             text_bridge: OnceLock::new(),
@@ -209,8 +212,10 @@ impl BridgeTower {
 
     /// Identifies the weights that decide the image side of a match; 64 hex digits.
     pub fn image_side_fingerprint(&self) -> Result<String> {
-        fingerprint::fingerprint(&self.config, &self.weights, &self.trunk.prefix())
-            .map_err(weights::checkpoint(&self.dir))
+        let fingerprint = self.part(&self.fingerprint, || {
+            fingerprint::fingerprint(&self.config, &self.weights, &self.trunk.prefix())
+        })?;
+        Ok(fingerprint.clone())
     }
 
     /// Whether the checkpoint has the contrastive (ITC) heads.
