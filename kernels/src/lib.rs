@@ -35,9 +35,9 @@ mod unsupported;
 #[cfg(target_arch = "x86_64")]
 pub use attention::attention;
 #[cfg(target_arch = "x86_64")]
-pub use packed::Packed;
+pub use packed::{Memory, Packed};
 #[cfg(not(target_arch = "x86_64"))]
-pub use unsupported::{Packed, attention};
+pub use unsupported::{Memory, Packed, attention};
 
 /// The number format of a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +67,11 @@ impl Format {
         #[cfg(not(target_arch = "x86_64"))]
         false
     }
+}
+
+/// Names the order in which this machine keeps weights in [`Packed::sections`]; others may keep another one.
+pub fn layout() -> &'static str {
+    "avx512"
 }
 
 /// What follows a product, element by element, in f32.

@@ -6,6 +6,9 @@ use std::arch::x86_64::{
     _mm512_loadu_si512, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_mul_ps,
     _mm512_set1_ps, _mm512_sub_epi32,
 };
+use std::iter::repeat;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -22,7 +25,7 @@ pub struct Packed {
     /// 32 bits of each column's weights a step; the last is filled up with zeros.
     steps: usize,
     /// Panels of 32 columns one after the other, `steps` each.
-    panels: Vec<Step>,
+    panels: Panels,
     /// By column, filled up to whole panels, as everything below.
     bias: Vec<f32>,
     /// Int8: what a step of the quantised weight is worth.
@@ -56,23 +59,12 @@ impl Packed {
         assert!(bias.is_empty() || bias.len() == n, "a bias is [N]");
         let steps = k.div_ceil(format.values_per_word());
         let width = n.div_ceil(COLUMNS) * COLUMNS;
-        let mut packed = Self {
-            format,
-            n,
-            k,
-            steps,
-            panels: vec![Step([0; COLUMNS]); width / COLUMNS * steps],
-            bias: vec![0.0; width],
-            scales: vec![0.0; width],
-            offsets: vec![0; width],
-        };
-        packed.bias[..bias.len()].copy_from_slice(bias);
-        let columns = packed
-            .scales
+        let mut panels = vec![Step([0; COLUMNS]); width / COLUMNS * steps];
+        let (mut scales, mut offsets) = (vec![0f32; width], vec![0i32; width]);
+        let columns = scales
             .par_chunks_mut(COLUMNS)
-            .zip(packed.offsets.par_chunks_mut(COLUMNS));
-        packed
-            .panels
+            .zip(offsets.par_chunks_mut(COLUMNS));
+        panels
             .par_chunks_mut(steps)
             .zip(columns)
             .enumerate()
@@ -85,7 +77,72 @@ impl Packed {
                     }
                 }
             });
-        packed
+        let bias = bias.iter().copied().chain(repeat(0.0)).take(width);
+        Self {
+            format,
+            n,
+            k,
+            steps,
+            panels: Panels::Own(panels),
+            bias: bias.collect(),
+            scales,
+            offsets,
+        }
+    }
+
+    /// How many [`Self::sections`] bytes the weights of a layer take, K inputs to N outputs; a multiple of 128.
+    pub fn byte_len(format: Format, inputs: usize, outputs: usize) -> usize {
+        let steps = inputs.div_ceil(format.values_per_word());
+        outputs.div_ceil(COLUMNS) * (steps + 3) * size_of::<Step>()
+    }
+
+    /// Everything but the format and the numbers of inputs and outputs, for a file; one after the other they are
+    /// what [`Self::map`] reads. As the machine orders bytes.
+    pub fn sections(&self) -> [&[u8]; 4] {
+        [
+            bytes(&self.panels),
+            bytes(&self.bias),
+            bytes(&self.scales),
+            bytes(&self.offsets),
+        ]
+    }
+
+    /// The layer whose [`Self::sections`] begin at byte `start` of `memory`, read there whenever it is used. `None`
+    /// if they would not lie within it, or not at a multiple of 64 bytes.
+    ///
+    /// # Panics
+    ///
+    /// Where the machine has no instructions for the format.
+    pub fn map(
+        format: Format,
+        inputs: usize,
+        outputs: usize,
+        memory: &Memory,
+        start: usize,
+    ) -> Option<Self> {
+        assert!(
+            format.is_supported(),
+            "this machine has no {format:?} products"
+        );
+        let steps = inputs.div_ceil(format.values_per_word());
+        let width = outputs.div_ceil(COLUMNS) * COLUMNS;
+        let end = start.checked_add(Self::byte_len(format, inputs, outputs))?;
+        let columns = end - 3 * width * size_of::<u32>();
+        let all = memory.as_ref().as_ref().get(start..end)?;
+        let (tail, _) = all[columns - start..].as_chunks::<4>();
+        let tail = |section: usize| tail[section * width..][..width].iter().copied();
+        let panels = Panels::Mapped(memory.clone(), start..columns);
+        panels.get()?;
+        Some(Self {
+            format,
+            n: outputs,
+            k: inputs,
+            steps,
+            panels,
+            bias: tail(0).map(f32::from_ne_bytes).collect(),
+            scales: tail(1).map(f32::from_ne_bytes).collect(),
+            offsets: tail(2).map(i32::from_ne_bytes).collect(),
+        })
     }
 
     /// N.
@@ -118,25 +175,28 @@ impl Packed {
             activation,
             residual,
         };
-        (0..self.n.div_ceil(COLUMNS)).into_par_iter().for_each(|p| {
-            let panel = &self.panels[p * self.steps..(p + 1) * self.steps];
-            let mut tile = Tile::new();
-            for i in 0..blocks.count {
-                let (start, len) = (blocks.start(i), blocks.len(i));
-                multiply(
-                    self.format,
-                    len,
-                    &words[start * self.steps..(start + len) * self.steps],
-                    panel,
-                    &mut tile,
-                );
-                for r in 0..len {
-                    // SAFETY: supported, as `new` checked. The row lies in `out`, and of each row this panel's
-                    // columns are written by nobody else.
-                    unsafe { finish.row(&tile, r, start + r, p * COLUMNS, shared.get()) }
+        let panels: &[Step] = &self.panels;
+        panels
+            .par_chunks_exact(self.steps)
+            .enumerate()
+            .for_each(|(p, panel)| {
+                let mut tile = Tile::new();
+                for i in 0..blocks.count {
+                    let (start, len) = (blocks.start(i), blocks.len(i));
+                    multiply(
+                        self.format,
+                        len,
+                        &words[start * self.steps..(start + len) * self.steps],
+                        panel,
+                        &mut tile,
+                    );
+                    for r in 0..len {
+                        // SAFETY: supported, as `new` checked. The row lies in `out`, and of each row this panel's
+                        // columns are written by nobody else.
+                        unsafe { finish.row(&tile, r, start + r, p * COLUMNS, shared.get()) }
+                    }
                 }
-            }
-        });
+            });
         // SAFETY: every row of every panel was written.
         unsafe { out.set_len(rows * self.n) }
         out
@@ -178,6 +238,43 @@ impl Format {
             Self::Int8 => 4,
         }
     }
+}
+
+/// Bytes that several layers share: a mapped file, say.
+pub type Memory = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
+enum Panels {
+    Own(Vec<Step>),
+    Mapped(Memory, Range<usize>),
+}
+
+impl Panels {
+    /// `None` if the bytes lie askew.
+    fn get(&self) -> Option<&[Step]> {
+        match self {
+            Self::Own(steps) => Some(steps),
+            Self::Mapped(memory, range) => {
+                let bytes = &memory.as_ref().as_ref()[range.clone()];
+                // SAFETY: a step is whole numbers, of which every bit pattern is a value.
+                let (before, steps, after) = unsafe { bytes.align_to::<Step>() };
+                (before.is_empty() && after.is_empty()).then_some(steps)
+            }
+        }
+    }
+}
+
+impl Deref for Panels {
+    type Target = [Step];
+
+    fn deref(&self) -> &[Step] {
+        self.get().expect("checked when they were mapped")
+    }
+}
+
+/// The bytes of numbers.
+fn bytes<T>(numbers: &[T]) -> &[u8] {
+    // SAFETY: called for f32, i32 and steps of u32 only, which have no padding; u8 has alignment 1.
+    unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers)) }
 }
 
 /// The memory of a result, written by several threads, each to its own columns.

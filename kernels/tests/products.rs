@@ -1,7 +1,9 @@
 //! Products and attention against the same computed plainly in f64, at sizes that leave rests everywhere.
 //! On a machine without the instructions there is nothing to test.
 
-use bt_kernels::{Activation, Attention, Format, Packed, attention};
+use std::sync::Arc;
+
+use bt_kernels::{Activation, Attention, Format, Memory, Packed, attention};
 
 /// Numbers between −1 and 1, the same for every seed.
 fn numbers(count: usize, seed: u64) -> Vec<f32> {
@@ -128,6 +130,33 @@ fn what_fits_the_format_is_exact() {
                 (f64::from(*ours) - theirs).abs() <= theirs.abs() * 1e-6 + 1e-3,
                 "{format:?}: {ours} {theirs}"
             );
+        }
+    }
+}
+
+#[test]
+fn a_layer_reads_its_weights_from_bytes_that_lie_elsewhere() {
+    for (format, _) in FORMATS
+        .into_iter()
+        .filter(|(format, _)| format.is_supported())
+    {
+        let (k, n) = (70, 45);
+        let own = Packed::new(format, &numbers(n * k, 10), k, &numbers(n, 11));
+        let sections = own.sections().concat();
+        assert_eq!(sections.len(), Packed::byte_len(format, k, n));
+        let mut memory = vec![0u8; sections.len() + 63];
+        let start = memory.as_ptr().align_offset(64);
+        memory[start..start + sections.len()].copy_from_slice(&sections);
+        let memory: Memory = Arc::new(memory);
+
+        let mapped = Packed::map(format, k, n, &memory, start).expect("lies right");
+        let x = numbers(3 * k, 12);
+        assert_eq!(
+            mapped.forward(&x, Activation::Gelu, None),
+            own.forward(&x, Activation::Gelu, None)
+        );
+        for wrong in [start + 1, start + 64, usize::MAX] {
+            assert!(Packed::map(format, k, n, &memory, wrong).is_none());
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Linear layers and attention: by candle on any device, or by packed weights on a CPU that has the instructions.
 
+use std::sync::Arc;
+
 use bt_kernels::{Activation, Attention, Format, Packed};
 use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Layout, Module, Result, Shape, Tensor, bail,
@@ -7,19 +9,31 @@ use candle_core::{
 use candle_nn::ops::softmax_last_dim;
 use candle_nn::{Linear, VarBuilder};
 
-/// How products with weights, and attention, are computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Products {
+use super::prepared::Part;
+
+/// How products with weights are computed, and attention.
+#[derive(Clone, Copy)]
+pub(super) enum Products<'a> {
     /// By candle, in the number format of the states.
     Plain,
-    /// By `bt-kernels`, on f32 states.
-    Packed(Format),
+    /// By `bt-kernels`, on f32 states, with the weights of this part of the model.
+    Packed(&'a Part),
+}
+
+impl Products<'_> {
+    /// Of packed weights.
+    pub(super) fn format(self) -> Option<Format> {
+        match self {
+            Self::Plain => None,
+            Self::Packed(part) => Some(part.format()),
+        }
+    }
 }
 
 /// A linear layer with what follows it: bias, activation, residual.
 pub(super) enum Dense {
     Plain(Linear),
-    Packed(Packed),
+    Packed(Arc<Packed>),
 }
 
 impl Dense {
@@ -30,23 +44,34 @@ impl Dense {
         vb: &VarBuilder,
         products: Products,
     ) -> Result<Self> {
-        let weight = vb.get((output, input), "weight")?;
-        Self::of(weight, Some(vb.get(output, "bias")?), products)
+        let name = vb.prefix();
+        Self::named(&name, [input, output], products, || {
+            let weight = vb.get((output, input), "weight")?;
+            Ok((weight, Some(vb.get(output, "bias")?)))
+        })
     }
 
-    pub(super) fn of(weight: Tensor, bias: Option<Tensor>, products: Products) -> Result<Self> {
-        let Products::Packed(format) = products else {
-            return Ok(Self::Plain(Linear::new(weight, bias)));
+    /// `read` gives weight and bias, unless they lie packed already; `name` is this layer's alone.
+    pub(super) fn named(
+        name: &str,
+        sizes: [usize; 2],
+        products: Products,
+        read: impl FnOnce() -> Result<(Tensor, Option<Tensor>)>,
+    ) -> Result<Self> {
+        let part = match products {
+            Products::Packed(part) => part,
+            Products::Plain => {
+                let (weight, bias) = read()?;
+                return Ok(Self::Plain(Linear::new(weight, bias)));
+            }
         };
-        let input = weight.dim(1)?;
         let values = |x: &Tensor| x.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
-        let bias = bias.as_ref().map(values).transpose()?.unwrap_or_default();
-        Ok(Self::Packed(Packed::new(
-            format,
-            &values(&weight)?,
-            input,
-            &bias,
-        )))
+        let packed = part.layer(name, sizes, || {
+            let (weight, bias) = read()?;
+            let bias = bias.as_ref().map(values).transpose()?.unwrap_or_default();
+            Ok((values(&weight)?, bias))
+        })?;
+        Ok(Self::Packed(packed))
     }
 
     /// `activation(x · weightᵀ + bias)`.
@@ -101,11 +126,11 @@ pub(super) fn attention(
     [query, key, value]: [&Tensor; 3],
     heads: usize,
     mask: Option<&Tensor>,
-    products: Products,
+    packed: Option<Format>,
 ) -> Result<Tensor> {
     let (_, l, d) = query.dims3()?;
     let b = query.dim(0)?.max(key.dim(0)?);
-    if let Products::Packed(format) = products {
+    if let Some(format) = packed {
         let mask = mask
             .map(|mask| mask.flatten_all()?.to_vec1::<f32>())
             .transpose()?;
