@@ -19,25 +19,22 @@
 //! Nothing here knows of models or tensors: slices in, vectors out. [`Format::is_supported`] says whether this
 //! machine has the instructions; without them the functions panic, so ask first.
 
-#[cfg(target_arch = "x86_64")]
+// Generic code is compiled once for each instruction set: only what is inlined takes on its instructions.
+#![allow(clippy::inline_always)]
+
 mod attention;
 #[cfg(target_arch = "x86_64")]
+mod avx512;
+mod kernel;
 mod math;
-#[cfg(target_arch = "x86_64")]
 mod packed;
-#[cfg(target_arch = "x86_64")]
 mod rows;
-#[cfg(target_arch = "x86_64")]
 mod tile;
-#[cfg(not(target_arch = "x86_64"))]
-mod unsupported;
+mod vector;
 
-#[cfg(target_arch = "x86_64")]
-pub use attention::attention;
-#[cfg(target_arch = "x86_64")]
+pub use attention::{attention, attention_with};
+pub use kernel::Kernel;
 pub use packed::{Memory, Packed};
-#[cfg(not(target_arch = "x86_64"))]
-pub use unsupported::{Memory, Packed, attention};
 
 /// The number format of a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,25 +50,8 @@ pub enum Format {
 impl Format {
     /// Whether this machine has the instructions for products in this format.
     pub fn is_supported(self) -> bool {
-        #[cfg(target_arch = "x86_64")]
-        {
-            let has_f32 = is_x86_feature_detected!("avx512f");
-            let has_bf16 = has_f32 && is_x86_feature_detected!("avx512bf16");
-            match self {
-                Self::F32 => has_f32,
-                Self::Bf16 => has_bf16,
-                // Attention is bf16's.
-                Self::Int8 => has_bf16 && is_x86_feature_detected!("avx512vnni"),
-            }
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        false
+        Kernel::best(self).is_some()
     }
-}
-
-/// Names the order in which this machine keeps weights in [`Packed::sections`]; others may keep another one.
-pub fn layout() -> &'static str {
-    "avx512"
 }
 
 /// What follows a product, element by element, in f32.

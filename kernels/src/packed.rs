@@ -1,25 +1,23 @@
 //! Weights in the order in which products read them.
 #![allow(unsafe_code)]
 
-use std::arch::x86_64::{
-    _mm512_add_ps, _mm512_castsi512_ps, _mm512_cvtepi32_ps, _mm512_load_si512, _mm512_loadu_ps,
-    _mm512_loadu_si512, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_mul_ps,
-    _mm512_set1_ps, _mm512_sub_epi32,
-};
 use std::iter::repeat;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use crate::kernel::{Kernel, Product};
 use crate::math::activate;
-use crate::rows::{Blocks, mask, round};
-use crate::tile::{COLUMNS, ROWS, Step, Tile, multiply};
+use crate::rows::Blocks;
+use crate::tile::{COLUMNS, Step, Tile};
+use crate::vector::Vector;
 use crate::{Activation, Format};
 
 /// The weights and bias of a linear layer, K inputs to N outputs.
 pub struct Packed {
-    format: Format,
+    /// What multiplies them. Everything below depends on its format alone.
+    kernel: &'static Kernel,
     n: usize,
     k: usize,
     /// 32 bits of each column's weights a step; the last is filled up with zeros.
@@ -36,7 +34,7 @@ pub struct Packed {
 
 impl std::fmt::Debug for Packed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Packed({:?}, {} → {})", self.format, self.k, self.n)
+        write!(f, "Packed({:?}, {} → {})", self.kernel, self.k, self.n)
     }
 }
 
@@ -47,10 +45,16 @@ impl Packed {
     ///
     /// Where the lengths contradict each other, or the machine has no instructions for the format.
     pub fn new(format: Format, weights: &[f32], inputs: usize, bias: &[f32]) -> Self {
-        assert!(
-            format.is_supported(),
-            "this machine has no {format:?} products"
-        );
+        Self::with(Kernel::best_or_panic(format), weights, inputs, bias)
+    }
+
+    /// As [`Packed::new`], with a kernel of one's choice.
+    ///
+    /// # Panics
+    ///
+    /// Where the lengths contradict each other.
+    pub fn with(kernel: &'static Kernel, weights: &[f32], inputs: usize, bias: &[f32]) -> Self {
+        let format = kernel.format();
         assert!(
             inputs > 0 && weights.len().is_multiple_of(inputs),
             "weights are [N, K]"
@@ -79,7 +83,7 @@ impl Packed {
             });
         let bias = bias.iter().copied().chain(repeat(0.0)).take(width);
         Self {
-            format,
+            kernel,
             n,
             k,
             steps,
@@ -90,14 +94,14 @@ impl Packed {
         }
     }
 
-    /// How many [`Self::sections`] bytes the weights of a layer take, K inputs to N outputs; a multiple of 128.
+    /// How many bytes the [`Self::sections`] of a layer take, K inputs to N outputs; a multiple of 128.
     pub fn byte_len(format: Format, inputs: usize, outputs: usize) -> usize {
         let steps = inputs.div_ceil(format.values_per_word());
         outputs.div_ceil(COLUMNS) * (steps + 3) * size_of::<Step>()
     }
 
-    /// Everything but the format and the numbers of inputs and outputs, for a file; one after the other they are
-    /// what [`Self::map`] reads. As the machine orders bytes.
+    /// Everything but the format and the numbers of inputs and outputs, for a file: one after the other they are what
+    /// [`Self::map`] reads. Numbers are as this machine orders their bytes.
     pub fn sections(&self) -> [&[u8]; 4] {
         [
             bytes(&self.panels),
@@ -107,8 +111,8 @@ impl Packed {
         ]
     }
 
-    /// The layer whose [`Self::sections`] begin at byte `start` of `memory`, read there whenever it is used. `None`
-    /// if they would not lie within it, or not at a multiple of 64 bytes.
+    /// The layer whose [`Self::sections`] begin at byte `start` of `memory`, where its weights stay. `None` if they
+    /// would not lie within it, or not at a multiple of 64 bytes.
     ///
     /// # Panics
     ///
@@ -120,28 +124,24 @@ impl Packed {
         memory: &Memory,
         start: usize,
     ) -> Option<Self> {
-        assert!(
-            format.is_supported(),
-            "this machine has no {format:?} products"
-        );
-        let steps = inputs.div_ceil(format.values_per_word());
+        let kernel = Kernel::best_or_panic(format);
         let width = outputs.div_ceil(COLUMNS) * COLUMNS;
         let end = start.checked_add(Self::byte_len(format, inputs, outputs))?;
-        let columns = end - 3 * width * size_of::<u32>();
         let all = memory.as_ref().as_ref().get(start..end)?;
-        let (tail, _) = all[columns - start..].as_chunks::<4>();
-        let tail = |section: usize| tail[section * width..][..width].iter().copied();
-        let panels = Panels::Mapped(memory.clone(), start..columns);
+        let (panels, rest) = all.split_at(all.len() - 3 * width * size_of::<u32>());
+        let (rest, _) = rest.as_chunks::<4>();
+        let section = |i: usize| rest[i * width..][..width].iter().copied();
+        let panels = Panels::Mapped(memory.clone(), start..start + panels.len());
         panels.get()?;
         Some(Self {
-            format,
+            kernel,
             n: outputs,
             k: inputs,
-            steps,
+            steps: inputs.div_ceil(format.values_per_word()),
             panels,
-            bias: tail(0).map(f32::from_ne_bytes).collect(),
-            scales: tail(1).map(f32::from_ne_bytes).collect(),
-            offsets: tail(2).map(i32::from_ne_bytes).collect(),
+            bias: section(0).map(f32::from_ne_bytes).collect(),
+            scales: section(1).map(f32::from_ne_bytes).collect(),
+            offsets: section(2).map(i32::from_ne_bytes).collect(),
         })
     }
 
@@ -166,37 +166,31 @@ impl Packed {
         if rows == 0 {
             return out;
         }
-        let blocks = Blocks::new(rows);
+        let blocks = Blocks::new(rows, self.kernel.rows());
         let (words, row_scales) = self.round_all(x, blocks);
+        let words_of_a_row = self.steps * self.kernel.parts;
         let shared = Shared(out.as_mut_ptr());
-        let finish = Finish {
+        let results = Finish {
             weights: self,
             row_scales: &row_scales,
             activation,
             residual,
         };
         let panels: &[Step] = &self.panels;
-        panels
-            .par_chunks_exact(self.steps)
-            .enumerate()
-            .for_each(|(p, panel)| {
-                let mut tile = Tile::new();
-                for i in 0..blocks.count {
-                    let (start, len) = (blocks.start(i), blocks.len(i));
-                    multiply(
-                        self.format,
-                        len,
-                        &words[start * self.steps..(start + len) * self.steps],
-                        panel,
-                        &mut tile,
-                    );
-                    for r in 0..len {
-                        // SAFETY: supported, as `new` checked. The row lies in `out`, and of each row this panel's
-                        // columns are written by nobody else.
-                        unsafe { finish.row(&tile, r, start + r, p * COLUMNS, shared.get()) }
-                    }
+        (0..self.n.div_ceil(COLUMNS)).into_par_iter().for_each(|p| {
+            let panel = &panels[p * self.steps..(p + 1) * self.steps];
+            let mut tile = Tile::new();
+            for i in 0..blocks.count {
+                let (start, len) = (blocks.start(i), blocks.len(i));
+                let words = &words[start * words_of_a_row..(start + len) * words_of_a_row];
+                self.kernel.multiply(len, words, panel, &mut tile);
+                // SAFETY: the kernel is available. The rows lie in `out`, and of each this panel's columns are
+                // written by nobody else.
+                unsafe {
+                    (self.kernel.finish)(&results, &tile, (start, len), p * COLUMNS, shared.get());
                 }
-            });
+            }
+        });
         // SAFETY: every row of every panel was written.
         unsafe { out.set_len(rows * self.n) }
         out
@@ -205,25 +199,21 @@ impl Packed {
     /// All activations, block after block, and the scale of each row.
     fn round_all(&self, x: &[f32], blocks: Blocks) -> (Vec<u32>, Vec<f32>) {
         let rows = x.len() / self.k;
-        let mut words = vec![0u32; rows * self.steps];
+        let words_of_a_row = self.steps * self.kernel.parts;
+        let mut words = vec![0u32; rows * words_of_a_row];
         let mut scales = vec![0f32; rows];
         let (mut words_left, mut scales_left) = (words.as_mut_slice(), scales.as_mut_slice());
         let mut parts = Vec::with_capacity(blocks.count);
         for i in 0..blocks.count {
-            let (words, rest) = words_left.split_at_mut(blocks.len(i) * self.steps);
+            let (words, rest) = words_left.split_at_mut(blocks.len(i) * words_of_a_row);
             let (scales, more) = scales_left.split_at_mut(blocks.len(i));
             (words_left, scales_left) = (rest, more);
             parts.push((&x[blocks.start(i) * self.k..], words, scales));
         }
         parts.into_par_iter().for_each(|(x, words, scales)| {
-            round(
-                self.format,
-                x,
-                (scales.len(), self.k, self.k),
-                1.0,
-                words,
-                scales,
-            );
+            let size = (scales.len(), self.k, self.k);
+            // SAFETY: the kernel is available.
+            unsafe { (self.kernel.round)(x, size, 1.0, words, scales) }
         });
         (words, scales)
     }
@@ -271,9 +261,9 @@ impl Deref for Panels {
     }
 }
 
-/// The bytes of numbers.
+/// The bytes of f32, i32 or steps.
 fn bytes<T>(numbers: &[T]) -> &[u8] {
-    // SAFETY: called for f32, i32 and steps of u32 only, which have no padding; u8 has alignment 1.
+    // SAFETY: those have no padding, and u8 has alignment 1.
     unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers)) }
 }
 
@@ -293,50 +283,49 @@ unsafe impl Send for Shared {}
 unsafe impl Sync for Shared {}
 
 /// From sums to results.
-struct Finish<'a> {
+pub(crate) struct Finish<'a> {
     weights: &'a Packed,
     row_scales: &'a [f32],
     activation: Activation,
     residual: Option<&'a [f32]>,
 }
 
-impl Finish<'_> {
-    /// Writes the columns from `column` on of result row `row`, which is row `r` of the tile.
-    ///
-    /// SAFETY: `out` holds that row, and nobody else writes those columns of it; AVX-512 is there.
-    #[target_feature(enable = "avx512f")]
-    unsafe fn row(&self, tile: &Tile, r: usize, row: usize, column: usize, out: *mut f32) {
-        let weights = self.weights;
-        for half in 0..COLUMNS / 16 {
-            let column = column + 16 * half;
-            let inside = mask(weights.n, column);
-            // SAFETY: a tile's row, the bias, scales and offsets are whole panels wide; the mask keeps what
-            // reads the residual and writes the result inside the row.
+/// Writes the columns from `column` on of `rows` result rows from `first` on, whose sums are in the tile.
+///
+/// SAFETY: `out` holds those rows, and nobody else writes those columns of them; the machine has the instructions.
+#[inline(always)]
+pub(crate) unsafe fn finish<P: Product>(
+    results: &Finish,
+    tile: &Tile,
+    (first, rows): (usize, usize),
+    column: usize,
+    out: *mut f32,
+) {
+    let weights = results.weights;
+    for (row, sums) in (first..first + rows).zip(&tile.0) {
+        for from in (0..COLUMNS).step_by(P::Register::LANES) {
+            let column = column + from;
+            let inside = weights.n.saturating_sub(column);
+            let at = row * weights.n + column;
+            // SAFETY: a tile's row, the bias, scales and offsets are whole panels wide; what is read of the residual
+            // and written of the result lies inside the row.
             unsafe {
-                let sums = _mm512_load_si512(tile.0[r].as_ptr().add(16 * half).cast());
-                let value = match weights.format {
-                    Format::F32 | Format::Bf16 => _mm512_castsi512_ps(sums),
-                    Format::Int8 => {
-                        let offsets =
-                            _mm512_loadu_si512(weights.offsets.as_ptr().add(column).cast());
-                        let scales = _mm512_mul_ps(
-                            _mm512_set1_ps(self.row_scales[row]),
-                            _mm512_loadu_ps(weights.scales.as_ptr().add(column)),
-                        );
-                        _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(sums, offsets)), scales)
+                let mut value = P::Register::load(sums.as_ptr().add(from).cast());
+                if P::FORMAT == Format::Int8 {
+                    if P::IS_UNSIGNED {
+                        let offsets = weights.offsets.as_ptr().add(column).cast();
+                        value = value.sub_i32(P::Register::load(offsets));
                     }
-                };
-                let value =
-                    _mm512_add_ps(value, _mm512_loadu_ps(weights.bias.as_ptr().add(column)));
-                let mut value = activate(self.activation, value);
-                let at = row * weights.n + column;
-                if let Some(residual) = self.residual {
-                    value = _mm512_add_ps(
-                        value,
-                        _mm512_maskz_loadu_ps(inside, residual.as_ptr().wrapping_add(at)),
-                    );
+                    let scales = P::Register::load(weights.scales.as_ptr().add(column));
+                    value = value.to_f32() * (scales * value.all(results.row_scales[row]));
                 }
-                _mm512_mask_storeu_ps(out.wrapping_add(at), inside, value);
+                value = value + P::Register::load(weights.bias.as_ptr().add(column));
+                value = activate(results.activation, value);
+                if let Some(residual) = results.residual {
+                    let residual = residual.as_ptr().wrapping_add(at);
+                    value = value + P::Register::load_first(inside, residual);
+                }
+                value.store_first(inside, out.wrapping_add(at));
             }
         }
     }
@@ -383,5 +372,3 @@ fn pack_int8(row: &[f32], column: usize, panel: &mut [Step]) -> (f32, i32) {
     }
     (largest / 127.0, 128 * sum)
 }
-
-const _: () = assert!(ROWS * 2 + 4 <= 32);

@@ -1,9 +1,9 @@
-//! Products and attention against the same computed plainly in f64, at sizes that leave rests everywhere.
-//! On a machine without the instructions there is nothing to test.
+//! Products and attention against the same computed plainly in f64, at sizes that leave rests everywhere, with every
+//! kernel that this machine has the instructions for. On a machine for which there is none there is nothing to test.
 
 use std::sync::Arc;
 
-use bt_kernels::{Activation, Attention, Format, Memory, Packed, attention};
+use bt_kernels::{Activation, Attention, Format, Kernel, Memory, Packed, attention_with};
 
 /// Numbers between −1 and 1, the same for every seed.
 fn numbers(count: usize, seed: u64) -> Vec<f32> {
@@ -65,18 +65,18 @@ fn relative_error(ours: &[f32], theirs: &[f64]) -> f64 {
     (off / theirs.iter().map(|x| square(*x)).sum::<f64>()).sqrt()
 }
 
-const FORMATS: [(Format, f64); 3] = [
-    (Format::F32, 1e-6),
-    (Format::Bf16, 4e-3),
-    (Format::Int8, 1.2e-2),
-];
+/// How far results may be off.
+fn tolerance(kernel: &Kernel) -> f64 {
+    match kernel.format() {
+        Format::F32 => 1e-6,
+        Format::Bf16 => 4e-3,
+        Format::Int8 => 1.2e-2,
+    }
+}
 
 #[test]
 fn products_are_right_at_every_rest() {
-    for (format, tolerance) in FORMATS
-        .into_iter()
-        .filter(|(format, _)| format.is_supported())
-    {
+    for kernel in Kernel::available() {
         for (m, k, n) in [
             (1, 1, 1),
             (1, 64, 32),
@@ -87,7 +87,7 @@ fn products_are_right_at_every_rest() {
         ] {
             let (x, weights) = (numbers(m * k, 1), numbers(n * k, 2));
             let (bias, residual) = (numbers(n, 3), numbers(m * n, 4));
-            let packed = Packed::new(format, &weights, k, &bias);
+            let packed = Packed::with(kernel, &weights, k, &bias);
             let expected = plain(&x, &weights, k, &bias);
             for activation in [Activation::None, Activation::Gelu, Activation::QuickGelu] {
                 let ours = packed.forward(&x, activation, Some(&residual));
@@ -98,8 +98,8 @@ fn products_are_right_at_every_rest() {
                     .collect();
                 let error = relative_error(&ours, &theirs);
                 assert!(
-                    error < tolerance,
-                    "{format:?} {m}×{k}×{n} {activation:?}: {error}"
+                    error < tolerance(kernel),
+                    "{kernel:?} {m}×{k}×{n} {activation:?}: {error}"
                 );
             }
         }
@@ -108,10 +108,7 @@ fn products_are_right_at_every_rest() {
 
 #[test]
 fn what_fits_the_format_is_exact() {
-    for (format, _) in FORMATS
-        .into_iter()
-        .filter(|(format, _)| format.is_supported())
-    {
+    for kernel in Kernel::available() {
         let (m, k, n) = (27, 100, 70);
         // Whole numbers up to 127 with 127 in every row: exact as bf16 and as int8 of scale 1.
         let whole = |count: usize, seed| -> Vec<f32> {
@@ -123,12 +120,12 @@ fn what_fits_the_format_is_exact() {
             x
         };
         let (x, weights) = (whole(m, 5), whole(n, 6));
-        let ours = Packed::new(format, &weights, k, &[]).forward(&x, Activation::None, None);
+        let ours = Packed::with(kernel, &weights, k, &[]).forward(&x, Activation::None, None);
         let theirs = plain(&x, &weights, k, &[]);
         for (ours, theirs) in ours.iter().zip(&theirs) {
             assert!(
                 (f64::from(*ours) - theirs).abs() <= theirs.abs() * 1e-6 + 1e-3,
-                "{format:?}: {ours} {theirs}"
+                "{kernel:?}: {ours} {theirs}"
             );
         }
     }
@@ -136,10 +133,8 @@ fn what_fits_the_format_is_exact() {
 
 #[test]
 fn a_layer_reads_its_weights_from_bytes_that_lie_elsewhere() {
-    for (format, _) in FORMATS
-        .into_iter()
-        .filter(|(format, _)| format.is_supported())
-    {
+    let formats = [Format::F32, Format::Bf16, Format::Int8];
+    for format in formats.into_iter().filter(|format| format.is_supported()) {
         let (k, n) = (70, 45);
         let own = Packed::new(format, &numbers(n * k, 10), k, &numbers(n, 11));
         let sections = own.sections().concat();
@@ -163,11 +158,8 @@ fn a_layer_reads_its_weights_from_bytes_that_lie_elsewhere() {
 
 #[test]
 fn zeros_and_large_values_are_no_trouble() {
-    for (format, _) in FORMATS
-        .into_iter()
-        .filter(|(format, _)| format.is_supported())
-    {
-        let packed = Packed::new(format, &vec![0.5; 40 * 20], 20, &[1.0; 40]);
+    for kernel in Kernel::available() {
+        let packed = Packed::with(kernel, &vec![0.5; 40 * 20], 20, &[1.0; 40]);
         assert!(
             packed
                 .forward(&[0.0; 60], Activation::None, None)
@@ -182,15 +174,12 @@ fn zeros_and_large_values_are_no_trouble() {
 
 #[test]
 fn attention_is_right_with_masks_and_shared_members() {
-    for (format, tolerance) in FORMATS
-        .into_iter()
-        .filter(|(format, _)| format.is_supported())
-    {
-        attention_is_right(format, tolerance);
+    for kernel in Kernel::available() {
+        attention_is_right(kernel);
     }
 }
 
-fn attention_is_right(format: Format, tolerance: f64) {
+fn attention_is_right(kernel: &'static Kernel) {
     for (batch, heads, w, lq, lk) in [
         (1, 1, 64, 1, 1),
         (2, 3, 64, 5, 33),
@@ -205,8 +194,8 @@ fn attention_is_right(format: Format, tolerance: f64) {
             if lk > 2 {
                 mask[lk - 1] = -65504.0;
             }
-            let ours = attention(Attention {
-                format,
+            let inputs = Attention {
+                format: kernel.format(),
                 query: &query,
                 key: &key,
                 value: &value,
@@ -216,7 +205,8 @@ fn attention_is_right(format: Format, tolerance: f64) {
                 head_width: w,
                 query_len: lq,
                 key_len: lk,
-            });
+            };
+            let ours = attention_with(kernel, inputs);
             let mut theirs = vec![0f64; batch * lq * d];
             for (b, h, i) in (0..batch)
                 .flat_map(|b| (0..heads).flat_map(move |h| (0..lq).map(move |i| (b, h, i))))
@@ -250,8 +240,8 @@ fn attention_is_right(format: Format, tolerance: f64) {
             }
             let error = relative_error(&ours, &theirs);
             assert!(
-                error < 2.0 * tolerance,
-                "{format:?} {batch} {heads} {w} {lq} {lk} {own_query} {own_key}: {error}"
+                error < 2.0 * tolerance(kernel),
+                "{kernel:?} {batch} {heads} {w} {lq} {lk} {own_query} {own_key}: {error}"
             );
         }
     }

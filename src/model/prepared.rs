@@ -4,7 +4,7 @@
 //! what it runs:
 //!
 //! ```text
-//! <user's cache>/bridgetower/prepared/<checkpoint>/<part>-<format>-<layout>.bin
+//! <user's cache>/bridgetower/prepared/<checkpoint>/<part>-<format>.bin
 //!   64 bytes   magic, version, length and xxh3-64 of what follows
 //!   JSON       the weights' id, and for each layer its name, sizes, place and xxh3-64; filled up to 64 bytes
 //!   layers     as `bt-kernels` reads them, each at a multiple of 64 bytes

@@ -1,0 +1,199 @@
+//! Which instruction sets there are, and what each has to bring along.
+#![allow(unsafe_code)]
+
+use std::fmt;
+
+use crate::Format;
+use crate::attention::{exponentials, store_scaled};
+#[cfg(target_arch = "x86_64")]
+use crate::avx512;
+use crate::packed::{Finish, finish};
+use crate::rows::round;
+use crate::tile::{COLUMNS, Step, Tile, multiply};
+use crate::vector::Vector;
+
+/// How one instruction set multiplies in one format. Everything else is written once, on top of this.
+pub(crate) trait Product {
+    /// What it computes with. A tile has two of them, full of sums, in each row.
+    type Register: Vector;
+    const FORMAT: Format;
+    /// In how many parts the values of a step are multiplied, each with 32 bits of activations of its own.
+    const PARTS: usize = 1;
+    /// Int8: whether activations are u8 around 128 instead of i8.
+    const IS_UNSIGNED: bool = false;
+
+    /// Writes the next activations as `part` and `dot` want them: 32 bits for each part of each step.
+    ///
+    /// SAFETY: as of [`Product::dot`]; `to` has room for them.
+    unsafe fn encode(values: Self::Register, to: *mut u32);
+
+    /// The weights of one part of a step.
+    #[inline(always)]
+    fn part(weights: Self::Register, _part: usize) -> Self::Register {
+        weights
+    }
+
+    /// `sum + activations · weights`: one instruction, if the machine has it.
+    ///
+    /// SAFETY: the machine has the instructions that the table below names.
+    unsafe fn dot(
+        sum: Self::Register,
+        activations: Self::Register,
+        weights: Self::Register,
+    ) -> Self::Register;
+}
+
+/// Compiles everything that is generic over [`Product`] with the instructions named.
+macro_rules! kernel {
+    ($set:literal, $product:ty, $rows:tt rows, $($feature:tt),+) => {{
+        $(#[target_feature(enable = $feature)])+
+        unsafe fn round_with(
+            x: &[f32],
+            size: (usize, usize, usize),
+            factor: f32,
+            words: &mut [u32],
+            scales: &mut [f32],
+        ) {
+            // SAFETY: as of this function; so below.
+            unsafe { round::<$product>(x, size, factor, words, scales) }
+        }
+        $(#[target_feature(enable = $feature)])+
+        unsafe fn multiply_with<const R: usize>(words: *const u32, panel: &[Step], tile: &mut Tile) {
+            unsafe { multiply::<$product, R>(words, panel, tile) }
+        }
+        $(#[target_feature(enable = $feature)])+
+        unsafe fn finish_with(
+            results: &Finish,
+            tile: &Tile,
+            rows: (usize, usize),
+            column: usize,
+            out: *mut f32,
+        ) {
+            unsafe { finish::<$product>(results, tile, rows, column, out) }
+        }
+        $(#[target_feature(enable = $feature)])+
+        unsafe fn exponentials_with(scores: &mut [f32], bias: &[f32]) -> f32 {
+            unsafe { exponentials::<<$product as Product>::Register>(scores, bias) }
+        }
+        $(#[target_feature(enable = $feature)])+
+        unsafe fn store_scaled_with(sums: &[f32; COLUMNS], factor: f32, width: usize, to: *mut f32) {
+            unsafe { store_scaled::<<$product as Product>::Register>(sums, factor, width, to) }
+        }
+        Kernel {
+            set: $set,
+            format: <$product as Product>::FORMAT,
+            parts: <$product as Product>::PARTS,
+            has_instructions: || true $(&& is_x86_feature_detected!($feature))+,
+            round: round_with,
+            multiply: for_rows!(multiply_with, $rows),
+            finish: finish_with,
+            exponentials: exponentials_with,
+            store_scaled: store_scaled_with,
+        }
+    }};
+}
+
+/// A function for each number of rows of a tile.
+macro_rules! for_rows {
+    ($function:ident, 14) => {
+        &[
+            $function::<1>,
+            $function::<2>,
+            $function::<3>,
+            $function::<4>,
+            $function::<5>,
+            $function::<6>,
+            $function::<7>,
+            $function::<8>,
+            $function::<9>,
+            $function::<10>,
+            $function::<11>,
+            $function::<12>,
+            $function::<13>,
+            $function::<14>,
+        ]
+    };
+}
+
+/// All kernels; of each format the best first, of each instruction set f32 last.
+#[cfg(target_arch = "x86_64")]
+static KERNELS: &[Kernel] = &[
+    kernel!("avx512", avx512::Int8, 14 rows, "avx512f", "avx512vnni"),
+    kernel!("avx512", avx512::Bf16, 14 rows, "avx512f", "avx512bf16"),
+    kernel!("avx512", avx512::F32, 14 rows, "avx512f"),
+];
+#[cfg(not(target_arch = "x86_64"))]
+static KERNELS: &[Kernel] = &[];
+
+/// A [`Product`] with all that is written on top of it, compiled with its instructions: what the drivers call.
+pub struct Kernel {
+    set: &'static str,
+    format: Format,
+    /// Parts of a step.
+    pub(crate) parts: usize,
+    has_instructions: fn() -> bool,
+    /// [`round`].
+    pub(crate) round: Round,
+    /// [`multiply`], by the number of rows less one.
+    multiply: &'static [Multiply],
+    /// [`finish`].
+    pub(crate) finish: unsafe fn(&Finish, &Tile, (usize, usize), usize, *mut f32),
+    /// [`exponentials`].
+    pub(crate) exponentials: unsafe fn(&mut [f32], &[f32]) -> f32,
+    /// [`store_scaled`].
+    pub(crate) store_scaled: unsafe fn(&[f32; COLUMNS], f32, usize, *mut f32),
+}
+
+type Round = unsafe fn(&[f32], (usize, usize, usize), f32, &mut [u32], &mut [f32]);
+type Multiply = unsafe fn(*const u32, &[Step], &mut Tile);
+
+impl Kernel {
+    /// Those that this machine has the instructions for, the best of a format first.
+    pub fn available() -> impl Iterator<Item = &'static Self> {
+        KERNELS.iter().filter(|kernel| (kernel.has_instructions)())
+    }
+
+    /// The best that this machine has for products in `format`.
+    pub fn best(format: Format) -> Option<&'static Self> {
+        Self::available().find(|kernel| kernel.format == format)
+    }
+
+    pub(crate) fn best_or_panic(format: Format) -> &'static Self {
+        Self::best(format).unwrap_or_else(|| panic!("this machine has no {format:?} products"))
+    }
+
+    /// The format that it multiplies in.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// What attention multiplies with beside it: bf16 where the instruction set multiplies pairs of them, else f32.
+    pub(crate) fn of_attention(&self) -> &'static Self {
+        Self::available()
+            .skip_while(|other| other.set != self.set)
+            .find(|other| match other.format {
+                Format::F32 => true,
+                Format::Bf16 => self.format != Format::F32 && other.parts == 1,
+                Format::Int8 => false,
+            })
+            .expect("f32 comes last in every set, or with the set that it builds on")
+    }
+
+    /// Rows of a tile at most.
+    pub(crate) fn rows(&self) -> usize {
+        self.multiply.len()
+    }
+
+    /// [`multiply`] for `rows` rows.
+    pub(crate) fn multiply(&self, rows: usize, words: &[u32], panel: &[Step], tile: &mut Tile) {
+        assert!(words.len() == rows * panel.len() * self.parts);
+        // SAFETY: available, or nobody would have it; the length is checked.
+        unsafe { self.multiply[rows - 1](words.as_ptr(), panel, tile) }
+    }
+}
+
+impl fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} by {}", self.format, self.set)
+    }
+}
