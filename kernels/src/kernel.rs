@@ -7,8 +7,9 @@ use crate::Format;
 use crate::attention::{exponentials, store_scaled};
 #[cfg(target_arch = "x86_64")]
 use crate::avx512;
+use crate::norm::{LayerNorm, normalize};
 use crate::packed::{Finish, finish};
-use crate::rows::round;
+use crate::rows::{pack_columns, pack_rows, round};
 use crate::tile::{COLUMNS, Step, Tile, multiply};
 use crate::vector::Vector;
 
@@ -72,6 +73,18 @@ macro_rules! kernel {
             unsafe { finish::<$product>(results, tile, rows, column, out) }
         }
         $(#[target_feature(enable = $feature)])+
+        unsafe fn pack_rows_with(x: &[f32], size: (usize, usize, usize), panel: &mut [Step]) {
+            unsafe { pack_rows::<$product>(x, size, panel) }
+        }
+        $(#[target_feature(enable = $feature)])+
+        unsafe fn pack_columns_with(x: &[f32], size: (usize, usize), panel: &mut [Step]) {
+            unsafe { pack_columns::<$product>(x, size, panel) }
+        }
+        $(#[target_feature(enable = $feature)])+
+        unsafe fn normalize_with(x: &[f32], norm: &LayerNorm, out: &mut [f32]) {
+            unsafe { normalize::<<$product as Product>::Register>(x, norm, out) }
+        }
+        $(#[target_feature(enable = $feature)])+
         unsafe fn exponentials_with(scores: &mut [f32], bias: &[f32]) -> f32 {
             unsafe { exponentials::<<$product as Product>::Register>(scores, bias) }
         }
@@ -87,6 +100,9 @@ macro_rules! kernel {
             round: round_with,
             multiply: for_rows!(multiply_with, $rows),
             finish: finish_with,
+            pack_rows: pack_rows_with,
+            pack_columns: pack_columns_with,
+            normalize: normalize_with,
             exponentials: exponentials_with,
             store_scaled: store_scaled_with,
         }
@@ -138,6 +154,12 @@ pub struct Kernel {
     multiply: &'static [Multiply],
     /// [`finish`].
     pub(crate) finish: unsafe fn(&Finish, &Tile, (usize, usize), usize, *mut f32),
+    /// [`pack_rows`].
+    pub(crate) pack_rows: unsafe fn(&[f32], (usize, usize, usize), &mut [Step]),
+    /// [`pack_columns`].
+    pub(crate) pack_columns: unsafe fn(&[f32], (usize, usize), &mut [Step]),
+    /// [`normalize`].
+    pub(crate) normalize: unsafe fn(&[f32], &LayerNorm, &mut [f32]),
     /// [`exponentials`].
     pub(crate) exponentials: unsafe fn(&mut [f32], &[f32]) -> f32,
     /// [`store_scaled`].

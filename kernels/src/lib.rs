@@ -27,6 +27,8 @@ mod attention;
 mod avx512;
 mod kernel;
 mod math;
+mod memory;
+mod norm;
 mod packed;
 mod rows;
 mod tile;
@@ -34,7 +36,10 @@ mod vector;
 
 pub use attention::{attention, attention_with};
 pub use kernel::Kernel;
+pub use memory::keep_freed_memory;
+pub use norm::LayerNorm;
 pub use packed::{Memory, Packed};
+pub use rows::Rounded;
 
 /// The number format of a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,8 @@ use rayon::prelude::*;
 
 use crate::kernel::{Kernel, Product};
 use crate::math::activate;
-use crate::rows::Blocks;
+use crate::memory::with_room;
+use crate::rows::Rounded;
 use crate::tile::{COLUMNS, Step, Tile};
 use crate::vector::Vector;
 use crate::{Activation, Format};
@@ -63,7 +64,8 @@ impl Packed {
         assert!(bias.is_empty() || bias.len() == n, "a bias is [N]");
         let steps = k.div_ceil(format.values_per_word());
         let width = n.div_ceil(COLUMNS) * COLUMNS;
-        let mut panels = vec![Step([0; COLUMNS]); width / COLUMNS * steps];
+        let mut panels = with_room(width / COLUMNS * steps);
+        panels.resize(width / COLUMNS * steps, Step([0; COLUMNS]));
         let (mut scales, mut offsets) = (vec![0f32; width], vec![0i32; width]);
         let columns = scales
             .par_chunks_mut(COLUMNS)
@@ -145,6 +147,16 @@ impl Packed {
         })
     }
 
+    /// What it multiplies in.
+    pub fn format(&self) -> Format {
+        self.kernel.format()
+    }
+
+    /// K.
+    pub fn inputs(&self) -> usize {
+        self.k
+    }
+
     /// N.
     pub fn width(&self) -> usize {
         self.n
@@ -156,66 +168,72 @@ impl Packed {
     ///
     /// Where the lengths contradict each other.
     pub fn forward(&self, x: &[f32], activation: Activation, residual: Option<&[f32]>) -> Vec<f32> {
-        assert!(x.len().is_multiple_of(self.k), "activations are [M, K]");
-        let rows = x.len() / self.k;
+        let x = Rounded::with(self.kernel, x, self.k);
+        self.forward_rounded(&x, activation, residual)
+    }
+
+    /// [`Self::forward`] of activations that are rounded already, for several layers perhaps.
+    ///
+    /// # Panics
+    ///
+    /// Where the lengths contradict each other, or the activations are rounded to another format.
+    pub fn forward_rounded(
+        &self,
+        x: &Rounded,
+        activation: Activation,
+        residual: Option<&[f32]>,
+    ) -> Vec<f32> {
+        assert!(x.k == self.k, "activations are [M, K]");
         assert!(
-            residual.is_none_or(|r| r.len() == rows * self.n),
+            std::ptr::eq(x.kernel, self.kernel),
+            "activations are in the weights' format"
+        );
+        assert!(
+            residual.is_none_or(|r| r.len() == x.rows() * self.n),
             "a residual is [M, N]"
         );
-        let mut out = Vec::with_capacity(rows * self.n);
-        if rows == 0 {
+        let mut out = with_room(x.rows() * self.n);
+        if x.rows() == 0 {
             return out;
         }
-        let blocks = Blocks::new(rows, self.kernel.rows());
-        let (words, row_scales) = self.round_all(x, blocks);
-        let words_of_a_row = self.steps * self.kernel.parts;
         let shared = Shared(out.as_mut_ptr());
         let results = Finish {
             weights: self,
-            row_scales: &row_scales,
+            row_scales: &x.scales,
             activation,
             residual,
         };
         let panels: &[Step] = &self.panels;
-        (0..self.n.div_ceil(COLUMNS)).into_par_iter().for_each(|p| {
-            let panel = &panels[p * self.steps..(p + 1) * self.steps];
-            let mut tile = Tile::new();
-            for i in 0..blocks.count {
-                let (start, len) = (blocks.start(i), blocks.len(i));
-                let words = &words[start * words_of_a_row..(start + len) * words_of_a_row];
-                self.kernel.multiply(len, words, panel, &mut tile);
-                // SAFETY: the kernel is available. The rows lie in `out`, and of each this panel's columns are
-                // written by nobody else.
-                unsafe {
-                    (self.kernel.finish)(&results, &tile, (start, len), p * COLUMNS, shared.get());
+        let panel_count = panels.len() / self.steps;
+        let groups = x
+            .blocks
+            .groups(size_of::<u32>() * self.steps * self.kernel.parts);
+        // Panel after panel with one group of rows, which stays in the cache meanwhile.
+        (0..groups.len() * panel_count)
+            .into_par_iter()
+            .for_each(|task| {
+                let (group, p) = (&groups[task / panel_count], task % panel_count);
+                let panel = &panels[p * self.steps..(p + 1) * self.steps];
+                let mut tile = Tile::new();
+                for i in group.clone() {
+                    let (start, len) = (x.blocks.start(i), x.blocks.len(i));
+                    self.kernel.multiply(len, x.block(i), panel, &mut tile);
+                    // SAFETY: the kernel is available. The rows lie in `out`, and of each this panel's columns are
+                    // written by nobody else.
+                    unsafe {
+                        (self.kernel.finish)(
+                            &results,
+                            &tile,
+                            (start, len),
+                            p * COLUMNS,
+                            shared.get(),
+                        );
+                    }
                 }
-            }
-        });
+            });
         // SAFETY: every row of every panel was written.
-        unsafe { out.set_len(rows * self.n) }
+        unsafe { out.set_len(x.rows() * self.n) }
         out
-    }
-
-    /// All activations, block after block, and the scale of each row.
-    fn round_all(&self, x: &[f32], blocks: Blocks) -> (Vec<u32>, Vec<f32>) {
-        let rows = x.len() / self.k;
-        let words_of_a_row = self.steps * self.kernel.parts;
-        let mut words = vec![0u32; rows * words_of_a_row];
-        let mut scales = vec![0f32; rows];
-        let (mut words_left, mut scales_left) = (words.as_mut_slice(), scales.as_mut_slice());
-        let mut parts = Vec::with_capacity(blocks.count);
-        for i in 0..blocks.count {
-            let (words, rest) = words_left.split_at_mut(blocks.len(i) * words_of_a_row);
-            let (scales, more) = scales_left.split_at_mut(blocks.len(i));
-            (words_left, scales_left) = (rest, more);
-            parts.push((&x[blocks.start(i) * self.k..], words, scales));
-        }
-        parts.into_par_iter().for_each(|(x, words, scales)| {
-            let size = (scales.len(), self.k, self.k);
-            // SAFETY: the kernel is available.
-            unsafe { (self.kernel.round)(x, size, 1.0, words, scales) }
-        });
-        (words, scales)
     }
 }
 
@@ -340,6 +358,7 @@ pub(crate) fn pack(format: Format, row: &[f32], column: usize, panel: &mut [Step
 }
 
 /// 32 bits of floats: one f32, or two bf16 with the first in the lower half.
+#[inline(always)]
 pub(crate) fn word(format: Format, first: f32, second: f32) -> u32 {
     match format {
         Format::F32 => first.to_bits(),
@@ -348,12 +367,17 @@ pub(crate) fn word(format: Format, first: f32, second: f32) -> u32 {
 }
 
 /// To the nearest, ties to even; NaN stays NaN.
+#[inline(always)]
 fn bf16(value: f32) -> u32 {
     let bits = value.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
+    // Both are computed, so that a loop over values has no branches.
+    let not_a_number = bits >> 16 | 0x40;
     if value.is_nan() {
-        return bits >> 16 | 0x40;
+        not_a_number
+    } else {
+        rounded
     }
-    (bits + 0x7fff + (bits >> 16 & 1)) >> 16
 }
 
 /// Returns the column's scale, and what 128 on every activation adds to its sum.

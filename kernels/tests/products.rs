@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use bt_kernels::{Activation, Attention, Format, Kernel, Memory, Packed, attention_with};
+use bt_kernels::{
+    Activation, Attention, Format, Kernel, LayerNorm, Memory, Packed, attention_with,
+};
 
 /// Numbers between −1 and 1, the same for every seed.
 fn numbers(count: usize, seed: u64) -> Vec<f32> {
@@ -244,5 +246,35 @@ fn attention_is_right(kernel: &'static Kernel) {
                 "{kernel:?} {batch} {heads} {w} {lq} {lk} {own_query} {own_key}: {error}"
             );
         }
+    }
+}
+
+#[test]
+fn layer_norm_is_right() {
+    if !Format::F32.is_supported() {
+        return;
+    }
+    for (m, d) in [(1, 1), (3, 16), (20, 70), (5, 1024)] {
+        let x: Vec<f32> = numbers(m * d, 13).iter().map(|x| 3.0 * x + 5.0).collect();
+        let norm = LayerNorm {
+            weight: numbers(d, 14),
+            bias: numbers(d, 15),
+            eps: 1e-5,
+        };
+        let theirs: Vec<f64> = x
+            .chunks_exact(d)
+            .flat_map(|row| {
+                let row: Vec<f64> = row.iter().map(|x| f64::from(*x)).collect();
+                let mean = row.iter().sum::<f64>() / d as f64;
+                let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / d as f64;
+                let deviation = (variance + 1e-5).sqrt();
+                let weights = norm.weight.iter().zip(&norm.bias);
+                row.into_iter()
+                    .zip(weights)
+                    .map(move |(x, (w, b))| (x - mean) / deviation * f64::from(*w) + f64::from(*b))
+                    .collect::<Vec<f64>>()
+            })
+            .collect();
+        assert!(relative_error(&norm.forward(&x), &theirs) < 1e-6, "{m}×{d}");
     }
 }

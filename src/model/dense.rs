@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use bt_kernels::{Activation, Attention, Format, Packed};
+use bt_kernels::{Activation, Attention, Format, Packed, Rounded};
 use candle_core::{
-    CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Layout, Module, Result, Shape, Tensor, bail,
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Device, Layout, Module, Result, Shape,
+    Storage, Tensor, bail,
 };
 use candle_nn::ops::softmax_last_dim;
 use candle_nn::{Linear, VarBuilder};
@@ -83,6 +84,32 @@ impl Dense {
                 activation,
             }),
         }
+    }
+
+    /// What each of `layers` makes of the same `x`.
+    pub(super) fn each<const N: usize>(layers: [&Self; N], x: &Tensor) -> Result<[Tensor; N]> {
+        let packed = layers.map(|layer| match layer {
+            Self::Packed(weights) => Some(weights),
+            Self::Plain(_) => None,
+        });
+        let mut outputs = Vec::with_capacity(N);
+        if let Some(&Some(first)) = packed.first() {
+            let x = x.contiguous()?;
+            let (storage, layout) = x.storage_and_layout();
+            let Storage::Cpu(storage) = &*storage else {
+                bail!("packed weights are for the CPU")
+            };
+            let rounded = Rounded::new(first.format(), values(storage, layout)?, first.inputs());
+            for weights in packed.into_iter().flatten() {
+                let out = weights.forward_rounded(&rounded, Activation::None, None);
+                outputs.push(Tensor::from_vec(out, wide(layout, weights), &Device::Cpu)?);
+            }
+        } else {
+            for layer in layers {
+                outputs.push(layer.forward(x)?);
+            }
+        }
+        Ok(outputs.try_into().expect("one for each layer"))
     }
 
     /// `x · weightᵀ + bias + residual`; the residual may have a batch of one for all of `x`'s.
@@ -174,12 +201,8 @@ struct Product<'a> {
 
 impl Product<'_> {
     fn forward(&self, x: &[f32], layout: &Layout, residual: Option<&[f32]>) -> (CpuStorage, Shape) {
-        let mut shape = layout.dims().to_vec();
-        if let Some(width) = shape.last_mut() {
-            *width = self.weights.width();
-        }
         let out = self.weights.forward(x, self.activation, residual);
-        (CpuStorage::F32(out), shape.into())
+        (CpuStorage::F32(out), wide(layout, self.weights))
     }
 }
 
@@ -208,6 +231,15 @@ impl CustomOp2 for Product<'_> {
         let residual = values(residual, residual_layout)?;
         Ok(self.forward(values(x, layout)?, layout, Some(residual)))
     }
+}
+
+/// The shape of the product of what lies so with `weights`.
+fn wide(layout: &Layout, weights: &Packed) -> Shape {
+    let mut shape = layout.dims().to_vec();
+    if let Some(width) = shape.last_mut() {
+        *width = weights.width();
+    }
+    shape.into()
 }
 
 /// [`bt_kernels::attention`] as candle knows operations.

@@ -52,8 +52,12 @@ impl AttentionBlock {
         context: &Tensor,
         context_mask: Option<&Tensor>,
     ) -> Result<Tensor> {
-        let query = self.query.forward(hidden)?;
-        let (key, value) = (self.key.forward(context)?, self.value.forward(context)?);
+        let [query, key, value] = if hidden.id() == context.id() {
+            Dense::each([&self.query, &self.key, &self.value], hidden)?
+        } else {
+            let [key, value] = Dense::each([&self.key, &self.value], context)?;
+            [self.query.forward(hidden)?, key, value]
+        };
         let attended = attention(
             [&query, &key, &value],
             self.heads,

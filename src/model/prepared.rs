@@ -51,11 +51,7 @@ impl Prepared {
 
     /// The part called `name` with weights in `format`, from its file as far as there is one.
     pub(super) fn part(&self, name: &str, format: Format) -> Part {
-        let file_name = format!(
-            "{name}-{}-{}.bin",
-            format_name(format),
-            bt_kernels::layout()
-        );
+        let file_name = format!("{name}-{}.bin", format_name(format));
         let path = self.dir.as_ref().map(|dir| dir.join(file_name));
         Part {
             mapped: path

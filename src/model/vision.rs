@@ -136,8 +136,13 @@ impl ResidualAttention {
     fn forward(&self, hidden: &Tensor, tokens: Tokens) -> Result<Tensor> {
         let normed = self.ln_1.forward(hidden)?;
         let [query, key, value] = &self.in_proj;
-        let query = query.forward(&tokens.of(&normed)?)?;
-        let (key, value) = (key.forward(&normed)?, value.forward(&normed)?);
+        let [query, key, value] = match tokens {
+            Tokens::All => Dense::each([query, key, value], &normed)?,
+            Tokens::First => {
+                let [key, value] = Dense::each([key, value], &normed)?;
+                [query.forward(&tokens.of(&normed)?)?, key, value]
+            }
+        };
         let attended = attention([&query, &key, &value], self.heads, None, self.packed)?;
         let hidden = self.out_proj.onto(&attended, &tokens.of(hidden)?)?;
         let normed = self.ln_2.forward(&hidden)?;
