@@ -157,7 +157,8 @@ pub(crate) unsafe fn round<P: Product>(
                 }
             }
         }
-        interleave::<P::Register>(&chunk[..rows], out);
+        // SAFETY: as of this function.
+        unsafe { interleave::<P::Register>(&chunk[..rows], out) }
     }
 }
 
