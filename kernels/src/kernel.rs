@@ -1,16 +1,19 @@
 //! Which instruction sets there are, and what each has to bring along.
 #![allow(unsafe_code)]
 
+#[cfg(target_arch = "x86_64")]
+use std::arch::is_x86_feature_detected as is_detected;
 use std::fmt;
+use std::sync::LazyLock;
 
 use crate::Format;
 use crate::attention::{exponentials, store_scaled};
-#[cfg(target_arch = "x86_64")]
-use crate::avx512;
 use crate::packed::{Finish, finish};
 use crate::rows::round;
 use crate::tile::{COLUMNS, Step, Tile, multiply};
 use crate::vector::Vector;
+#[cfg(target_arch = "x86_64")]
+use crate::{avx2, avx512};
 
 /// How one instruction set multiplies in one format. Everything else is written once, on top of this.
 pub(crate) trait Product {
@@ -83,7 +86,7 @@ macro_rules! kernel {
             set: $set,
             format: <$product as Product>::FORMAT,
             parts: <$product as Product>::PARTS,
-            has_instructions: || true $(&& is_x86_feature_detected!($feature))+,
+            has_instructions: || true $(&& is_detected!($feature))+,
             round: round_with,
             multiply: for_rows!(multiply_with, $rows),
             finish: finish_with,
@@ -94,23 +97,15 @@ macro_rules! kernel {
 }
 
 /// A function for each number of rows of a tile.
+#[rustfmt::skip]
 macro_rules! for_rows {
-    ($function:ident, 14) => {
+    ($f:ident, 6) => {
+        &[$f::<1>, $f::<2>, $f::<3>, $f::<4>, $f::<5>, $f::<6>]
+    };
+    ($f:ident, 14) => {
         &[
-            $function::<1>,
-            $function::<2>,
-            $function::<3>,
-            $function::<4>,
-            $function::<5>,
-            $function::<6>,
-            $function::<7>,
-            $function::<8>,
-            $function::<9>,
-            $function::<10>,
-            $function::<11>,
-            $function::<12>,
-            $function::<13>,
-            $function::<14>,
+            $f::<1>, $f::<2>, $f::<3>, $f::<4>, $f::<5>, $f::<6>, $f::<7>,
+            $f::<8>, $f::<9>, $f::<10>, $f::<11>, $f::<12>, $f::<13>, $f::<14>,
         ]
     };
 }
@@ -121,6 +116,9 @@ static KERNELS: &[Kernel] = &[
     kernel!("avx512", avx512::Int8, 14 rows, "avx512f", "avx512vnni"),
     kernel!("avx512", avx512::Bf16, 14 rows, "avx512f", "avx512bf16"),
     kernel!("avx512", avx512::F32, 14 rows, "avx512f"),
+    kernel!("avx2", avx2::Int8, 6 rows, "avx2", "fma"),
+    kernel!("avx2", avx2::Bf16, 6 rows, "avx2", "fma"),
+    kernel!("avx2", avx2::F32, 6 rows, "avx2", "fma"),
 ];
 #[cfg(not(target_arch = "x86_64"))]
 static KERNELS: &[Kernel] = &[];
@@ -148,8 +146,30 @@ type Round = unsafe fn(&[f32], (usize, usize, usize), f32, &mut [u32], &mut [f32
 type Multiply = unsafe fn(*const u32, &[Step], &mut Tile);
 
 impl Kernel {
-    /// Those that this machine has the instructions for, the best of a format first.
+    /// Those that this machine has the instructions for, the best of a format first; of the instruction sets that the
+    /// environment variable `BT_KERNELS` names, where it is set (`avx2,avxvnni`; `none`).
+    ///
+    /// # Panics
+    ///
+    /// Where that names what there is not.
     pub fn available() -> impl Iterator<Item = &'static Self> {
+        static CHOSEN: LazyLock<Option<String>> = LazyLock::new(|| {
+            let chosen = std::env::var("BT_KERNELS").ok()?;
+            for name in chosen.split(',').filter(|name| *name != "none") {
+                assert!(
+                    KERNELS.iter().any(|kernel| kernel.set == name),
+                    "BT_KERNELS names {name:?}, but there is only {KERNELS:?}; `none` for none"
+                );
+            }
+            Some(chosen)
+        });
+        Self::of_machine().filter(|kernel| {
+            let chosen = CHOSEN.as_deref();
+            chosen.is_none_or(|chosen| chosen.split(',').any(|name| name == kernel.set))
+        })
+    }
+
+    fn of_machine() -> impl Iterator<Item = &'static Self> {
         KERNELS.iter().filter(|kernel| (kernel.has_instructions)())
     }
 
@@ -162,18 +182,32 @@ impl Kernel {
         Self::best(format).unwrap_or_else(|| panic!("this machine has no {format:?} products"))
     }
 
+    /// Its instruction set.
+    pub fn set(&self) -> &'static str {
+        self.set
+    }
+
     /// The format that it multiplies in.
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// What attention multiplies with beside it: bf16 where the instruction set multiplies pairs of them, else f32.
+    /// Whether it takes less time than f32, not only less memory.
+    pub(crate) fn beats_f32(&self) -> bool {
+        match self.format {
+            Format::F32 => false,
+            Format::Bf16 => self.parts == 1,
+            Format::Int8 => true,
+        }
+    }
+
+    /// What attention multiplies with beside it: bf16 where that is faster, else f32.
     pub(crate) fn of_attention(&self) -> &'static Self {
-        Self::available()
+        Self::of_machine()
             .skip_while(|other| other.set != self.set)
             .find(|other| match other.format {
                 Format::F32 => true,
-                Format::Bf16 => self.format != Format::F32 && other.parts == 1,
+                Format::Bf16 => self.format != Format::F32 && other.beats_f32(),
                 Format::Int8 => false,
             })
             .expect("f32 comes last in every set, or with the set that it builds on")

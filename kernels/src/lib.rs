@@ -10,11 +10,14 @@
 //! between products and are rounded on the way in. Sums are f32, or exact for int8, and everything beside the
 //! products is f32.
 //!
-//! | format | weights | activations | instruction |
-//! |---|---|---|---|
-//! | [`Format::F32`] | f32 | f32 | AVX-512, `vfmadd` |
-//! | [`Format::Bf16`] | bf16 | bf16 | AVX512-BF16, `vdpbf16ps` |
-//! | [`Format::Int8`] | i8, one scale a row of the weights | u8 around 128, one scale a token | AVX512-VNNI, `vpdpbusd` |
+//! | format | weights | activations | AVX-512 | AVX2 |
+//! |---|---|---|---|---|
+//! | [`Format::F32`] | f32 | f32 | `vfmadd` | `vfmadd` |
+//! | [`Format::Bf16`] | bf16 | bf16, or f32 where weights are widened | `vdpbf16ps` (AVX512-BF16) | widened, `vfmadd` |
+//! | [`Format::Int8`] | i8, one scale a row of the weights | 8 bits, one scale a token | `vpdpbusd` (AVX512-VNNI) | widened, `vpmaddwd` |
+//!
+//! What an instruction set brings along is in `avx512.rs` and `avx2.rs`; `kernel.rs` lists them and chooses
+//! at run time. All else is written once, and compiled for each.
 //!
 //! Nothing here knows of models or tensors: slices in, vectors out. [`Format::is_supported`] says whether this
 //! machine has the instructions; without them the functions panic, so ask first.
@@ -23,6 +26,8 @@
 #![allow(clippy::inline_always)]
 
 mod attention;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod kernel;
@@ -51,6 +56,11 @@ impl Format {
     /// Whether this machine has the instructions for products in this format.
     pub fn is_supported(self) -> bool {
         Kernel::best(self).is_some()
+    }
+
+    /// Whether products in this format take this machine less time than in f32, not only less memory.
+    pub fn beats_f32(self) -> bool {
+        Kernel::best(self).is_some_and(Kernel::beats_f32)
     }
 }
 
