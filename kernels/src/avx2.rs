@@ -1,15 +1,16 @@
-//! AVX2 with FMA: 8 lanes, 16 registers.
+//! AVX2 with FMA: 8 lanes, 16 registers. Also AVX-VNNI, which adds AVX-512's integer products at this width.
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
     __m256, __m256i, _MM_FROUND_NO_EXC, _MM_FROUND_TO_NEAREST_INT, _MM_HINT_T0, _mm_add_ps,
     _mm_add_ss, _mm_cvtss_f32, _mm_max_ps, _mm_max_ss, _mm_movehdup_ps, _mm_movehl_ps,
-    _mm_prefetch, _mm_storeu_si128, _mm256_add_epi32, _mm256_add_ps, _mm256_and_ps,
-    _mm256_and_si256, _mm256_andnot_ps, _mm256_castps_si256, _mm256_castps256_ps128,
+    _mm_prefetch, _mm_storel_epi64, _mm_storeu_si128, _mm256_add_epi32, _mm256_add_ps,
+    _mm256_and_ps, _mm256_and_si256, _mm256_andnot_ps, _mm256_castps_si256, _mm256_castps256_ps128,
     _mm256_castsi256_ps, _mm256_castsi256_si128, _mm256_cvtepi32_ps, _mm256_cvtps_epi32,
-    _mm256_div_ps, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256,
-    _mm256_madd_epi16, _mm256_maskload_ps, _mm256_maskstore_ps, _mm256_max_ps, _mm256_min_ps,
-    _mm256_mul_ps, _mm256_permute4x64_epi64, _mm256_round_ps, _mm256_set1_epi32, _mm256_set1_ps,
+    _mm256_div_ps, _mm256_dpbusd_avx_epi32, _mm256_extractf128_ps, _mm256_fmadd_ps,
+    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maskload_ps,
+    _mm256_maskstore_ps, _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps, _mm256_permute4x64_epi64,
+    _mm256_permutevar8x32_epi32, _mm256_round_ps, _mm256_set1_epi32, _mm256_set1_ps,
     _mm256_setr_epi32, _mm256_shuffle_epi8, _mm256_slli_epi16, _mm256_slli_epi32,
     _mm256_srai_epi16, _mm256_srai_epi32, _mm256_storeu_ps, _mm256_sub_epi32, _mm256_sub_ps,
     _mm256_xor_ps,
@@ -117,6 +118,38 @@ impl Product for Int8 {
         unsafe {
             let products = _mm256_madd_epi16(activations.bits(), weights.bits());
             F32x8::of_bits(_mm256_add_epi32(sum.bits(), products))
+        }
+    }
+}
+
+/// AVX-VNNI's `vpdpbusd`.
+pub(crate) struct Int8Vnni;
+
+impl Product for Int8Vnni {
+    type Register = F32x8;
+    const FORMAT: Format = Format::Int8;
+    const IS_UNSIGNED: bool = true;
+
+    #[inline(always)]
+    unsafe fn encode(values: F32x8, to: *mut u32) {
+        // SAFETY: 2 steps.
+        unsafe {
+            let whole = _mm256_add_epi32(_mm256_cvtps_epi32(values.0), _mm256_set1_epi32(128));
+            // In each half the lowest byte of its 4 values.
+            let order = _mm256_setr_epi32(0x0c08_0400, -1, -1, -1, 0x0c08_0400, -1, -1, -1);
+            let bytes = _mm256_shuffle_epi8(whole, order);
+            let joined =
+                _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 0, 0, 0, 0, 0, 0));
+            _mm_storel_epi64(to.cast(), _mm256_castsi256_si128(joined));
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sum: F32x8, activations: F32x8, weights: F32x8) -> F32x8 {
+        // SAFETY: as of this function.
+        unsafe {
+            let (activations, weights) = (activations.bits(), weights.bits());
+            F32x8::of_bits(_mm256_dpbusd_avx_epi32(sum.bits(), activations, weights))
         }
     }
 }

@@ -116,6 +116,7 @@ static KERNELS: &[Kernel] = &[
     kernel!("avx512", avx512::Int8, 14 rows, "avx512f", "avx512vnni"),
     kernel!("avx512", avx512::Bf16, 14 rows, "avx512f", "avx512bf16"),
     kernel!("avx512", avx512::F32, 14 rows, "avx512f"),
+    kernel!("avxvnni", avx2::Int8Vnni, 6 rows, "avx2", "fma", "avxvnni"),
     kernel!("avx2", avx2::Int8, 6 rows, "avx2", "fma"),
     kernel!("avx2", avx2::Bf16, 6 rows, "avx2", "fma"),
     kernel!("avx2", avx2::F32, 6 rows, "avx2", "fma"),

@@ -14,7 +14,7 @@
 //! |---|---|---|---|---|
 //! | [`Format::F32`] | f32 | f32 | `vfmadd` | `vfmadd` |
 //! | [`Format::Bf16`] | bf16 | bf16, or f32 where weights are widened | `vdpbf16ps` (AVX512-BF16) | widened, `vfmadd` |
-//! | [`Format::Int8`] | i8, one scale a row of the weights | 8 bits, one scale a token | `vpdpbusd` (AVX512-VNNI) | widened, `vpmaddwd` |
+//! | [`Format::Int8`] | i8, one scale a row of the weights | 8 bits, one scale a token | `vpdpbusd` (AVX512-VNNI) | `vpdpbusd` (AVX-VNNI), or widened, `vpmaddwd` |
 //!
 //! What an instruction set brings along is in `avx512.rs` and `avx2.rs`; `kernel.rs` lists them and chooses
 //! at run time. All else is written once, and compiled for each.
