@@ -1,6 +1,8 @@
 //! Which instruction sets there are, and what each has to bring along.
 #![allow(unsafe_code)]
 
+#[cfg(target_arch = "aarch64")]
+use std::arch::is_aarch64_feature_detected as is_detected;
 #[cfg(target_arch = "x86_64")]
 use std::arch::is_x86_feature_detected as is_detected;
 use std::fmt;
@@ -8,6 +10,8 @@ use std::sync::LazyLock;
 
 use crate::Format;
 use crate::attention::{exponentials, store_scaled};
+#[cfg(target_arch = "aarch64")]
+use crate::neon;
 use crate::packed::{Finish, finish};
 use crate::rows::round;
 use crate::tile::{COLUMNS, Step, Tile, multiply};
@@ -121,7 +125,13 @@ static KERNELS: &[Kernel] = &[
     kernel!("avx2", avx2::Bf16, 6 rows, "avx2", "fma"),
     kernel!("avx2", avx2::F32, 6 rows, "avx2", "fma"),
 ];
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(target_arch = "aarch64")]
+static KERNELS: &[Kernel] = &[
+    kernel!("neon", neon::Int8, 6 rows, "neon", "dotprod"),
+    kernel!("neon", neon::Bf16, 6 rows, "neon"),
+    kernel!("neon", neon::F32, 6 rows, "neon"),
+];
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 static KERNELS: &[Kernel] = &[];
 
 /// A [`Product`] with all that is written on top of it, compiled with its instructions: what the drivers call.

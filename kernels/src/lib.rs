@@ -10,13 +10,13 @@
 //! between products and are rounded on the way in. Sums are f32, or exact for int8, and everything beside the
 //! products is f32.
 //!
-//! | format | weights | activations | AVX-512 | AVX2 |
-//! |---|---|---|---|---|
-//! | [`Format::F32`] | f32 | f32 | `vfmadd` | `vfmadd` |
-//! | [`Format::Bf16`] | bf16 | bf16, or f32 where weights are widened | `vdpbf16ps` (AVX512-BF16) | widened, `vfmadd` |
-//! | [`Format::Int8`] | i8, one scale a row of the weights | 8 bits, one scale a token | `vpdpbusd` (AVX512-VNNI) | `vpdpbusd` (AVX-VNNI), or widened, `vpmaddwd` |
+//! | format | weights | activations | AVX-512 | AVX2 | NEON |
+//! |---|---|---|---|---|---|
+//! | [`Format::F32`] | f32 | f32 | `vfmadd` | `vfmadd` | `fmla` |
+//! | [`Format::Bf16`] | bf16 | bf16, or f32 where weights are widened | `vdpbf16ps` (AVX512-BF16) | widened, `vfmadd` | widened, `fmla` |
+//! | [`Format::Int8`] | i8, one scale a row of the weights | 8 bits, one scale a token | `vpdpbusd` (AVX512-VNNI) | `vpdpbusd` (AVX-VNNI), or widened, `vpmaddwd` | `sdot` |
 //!
-//! What an instruction set brings along is in `avx512.rs` and `avx2.rs`; `kernel.rs` lists them and chooses
+//! What an instruction set brings along is in `avx512.rs`, `avx2.rs` and `neon.rs`; `kernel.rs` lists them and chooses
 //! at run time. All else is written once, and compiled for each.
 //!
 //! Nothing here knows of models or tensors: slices in, vectors out. [`Format::is_supported`] says whether this
@@ -32,6 +32,8 @@ mod avx2;
 mod avx512;
 mod kernel;
 mod math;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod packed;
 mod rows;
 mod tile;
