@@ -24,6 +24,10 @@
 
 // Generic code is compiled once for each instruction set: only what is inlined takes on its instructions.
 #![allow(clippy::inline_always)]
+#![cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    allow(dead_code, unused_imports, unused_macros)
+)]
 
 mod attention;
 #[cfg(target_arch = "x86_64")]
