@@ -4,7 +4,10 @@
 //! Measured, seconds each, decoding and tokenizing left out:
 //! - `embed N`: N photos through the image tower and its ITC head, as one batch;
 //! - `match N`: one text read together with N photos, image tower included, as a search reranks;
-//! - `fuse N`: the same with the photos' bridged states kept: the cross-modal layers alone.
+//! - `fuse N`: the same with the photos' bridged states kept: the cross-modal layers alone;
+//! - `rerank N`: a whole reranking of N photos whose bridged states are kept: the text tower once, then the cross-modal
+//!   layers over two photos at a time;
+//! - `split N`: the same where the state below the bridge is kept.
 //!
 //! Data: pixels by formula, a text of 12 tokens.
 //!
@@ -16,12 +19,16 @@ use std::io::BufRead;
 use std::time::Instant;
 
 use bridgetower::model::{BridgeTower, Bridged};
-use bridgetower::{Engine, EngineOptions, Precision};
+use bridgetower::{Engine, EngineOptions, Precision, keep_freed_memory};
 use candle_core::{Device, Tensor};
 
 const TOKENS: [u32; 12] = [0, 4688, 2274, 9, 80, 10017, 22577, 15, 10, 16433, 116, 2];
 
+/// Photos that a search on a CPU computes at once.
+const BATCH: usize = 2;
+
 fn main() {
+    keep_freed_memory();
     // Cargo adds an argument of its own.
     let arguments: Vec<String> = std::env::args()
         .skip(1)
@@ -54,7 +61,9 @@ fn main() {
             "embed" => bench.embed(count),
             "match" => bench.match_photos(count),
             "fuse" => bench.fuse(count),
-            _ => panic!("embed, match or fuse, not {what:?}"),
+            "rerank" => bench.rerank(count),
+            "split" => bench.split(count),
+            _ => panic!("embed, match, fuse, rerank or split, not {what:?}"),
         };
         println!("{seconds}");
     }
@@ -84,6 +93,30 @@ impl Bench<'_> {
     fn fuse(&self, photos: usize) -> f64 {
         let photos = self.photos(&self.pixels(photos));
         timed(|| self.logits(&self.text(), &photos))
+    }
+
+    fn rerank(&self, photos: usize) -> f64 {
+        let n: usize = std::env::var("BATCH").map_or(2, |b| b.parse().unwrap());
+        let kept = self.photos(&self.pixels(n));
+        timed(|| {
+            let text = self.text();
+            (0..photos / n).for_each(|_| drop(self.logits(&text, &kept)));
+        })
+    }
+
+    fn split(&self, photos: usize) -> f64 {
+        let split = self
+            .model
+            .image_split(&self.pixels(BATCH))
+            .expect("image tower");
+        timed(|| {
+            let text = self.text();
+            for _ in 0..photos / BATCH {
+                let states = self.model.image_states_above(&split).expect("image tower");
+                let photos = self.model.bridge_image(&states).expect("image bridge");
+                self.logits(&text, &photos);
+            }
+        })
     }
 
     fn logits(&self, text: &Bridged, photos: &Bridged) -> Vec<Vec<f32>> {

@@ -56,6 +56,7 @@ mod photo;
 mod processor;
 mod search;
 
+pub use bt_kernels::keep_freed_memory;
 pub use cache::{CacheLevel, PhotoCache};
 pub use device::{DeviceChoice, Precision};
 pub use embedding::Embedding;

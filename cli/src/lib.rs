@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use bridgetower::{DeviceChoice, Engine, EngineOptions, Error, Precision};
+use bridgetower::{DeviceChoice, Engine, EngineOptions, Error, Precision, keep_freed_memory};
 use clap::{Args, CommandFactory, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -56,6 +56,7 @@ impl ModelArgs {
             precision: self.precision,
             offline: self.offline,
         };
+        keep_freed_memory();
         let mut bar = None;
         let engine = Engine::load(name, &options, &mut |file, done, total| {
             let template = "{msg} {bytes}/{total_bytes} {bytes_per_sec} {eta}";

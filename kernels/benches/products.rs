@@ -15,10 +15,12 @@ use std::time::Instant;
 use bt_kernels::{Activation, Attention, Format, Kernel, Packed, attention_with};
 
 /// M × K × N of BridgeTower large: one photo's tokens, and eight photos'.
-const SHAPES: [(usize, usize, usize); 4] = [
+const SHAPES: [(usize, usize, usize); 6] = [
     (442, 1024, 4096),
     (442, 1024, 1024),
     (442, 4096, 1024),
+    (884, 1024, 1024),
+    (884, 4096, 1024),
     (3536, 1024, 4096),
 ];
 
@@ -27,6 +29,7 @@ fn main() {
     let rounds = std::env::args()
         .find_map(|arg| arg.parse().ok())
         .unwrap_or(20);
+    bt_kernels::keep_freed_memory();
     println!(
         "{} threads, best of {rounds} rounds, G op/s",
         rayon::current_num_threads()

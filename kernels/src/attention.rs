@@ -3,13 +3,14 @@
 
 use rayon::prelude::*;
 
+use crate::Attention;
 use crate::kernel::Kernel;
 use crate::math::exp;
-use crate::packed::{Shared, pack, word};
+use crate::memory::with_room;
+use crate::packed::Shared;
 use crate::rows::Blocks;
 use crate::tile::{COLUMNS, MAX_ROWS, Step, Tile};
 use crate::vector::Vector;
-use crate::{Attention, Format};
 
 /// `softmax(query · keyᵀ / √head_width + mask) · value`, `[B, Lq, D]`; all but the products in f32.
 ///
@@ -44,7 +45,7 @@ pub fn attention_with(kernel: &'static Kernel, a: Attention) -> Vec<f32> {
             .is_none_or(|m| m.len() == a.key_len || m.len() == a.batch * a.key_len),
         "a mask is [B, Lk]"
     );
-    let mut out = Vec::with_capacity(a.batch * query_size);
+    let mut out = with_room(a.batch * query_size);
     let shared = Shared(out.as_mut_ptr());
     (0..a.batch * a.heads).into_par_iter().for_each(|task| {
         let (b, head) = (task / a.heads, task % a.heads);
@@ -88,8 +89,8 @@ impl<'a> Attention<'a> {
 unsafe fn attend(kernel: &Kernel, head: &Attention, out: *mut f32) {
     let (w, lk, d) = (head.head_width, head.key_len, head.heads * head.head_width);
     let padded = lk.div_ceil(COLUMNS) * COLUMNS;
-    let keys = pack_keys(kernel.format(), head, d);
-    let values = pack_values(kernel.format(), head, d);
+    let keys = pack_keys(kernel, head, d);
+    let values = pack_values(kernel, head, d);
     let per_word = kernel.format().values_per_word();
     let (key_steps, value_steps) = (w.div_ceil(per_word), lk.div_ceil(per_word));
     let blocks = Blocks::new(head.query_len, kernel.rows());
@@ -189,26 +190,27 @@ pub(crate) unsafe fn store_scaled<V: Vector>(
 }
 
 /// Keys as the weights of a product: a column a key, summed over the head's width.
-fn pack_keys(format: Format, head: &Attention, d: usize) -> Vec<Step> {
-    let steps = head.head_width.div_ceil(format.values_per_word());
-    let mut panels = vec![Step([0; COLUMNS]); head.key_len.div_ceil(COLUMNS) * steps];
-    for (key, token) in head.key.chunks(d).enumerate() {
-        let panel = &mut panels[key / COLUMNS * steps..][..steps];
-        pack(format, &token[..head.head_width], key % COLUMNS, panel);
+fn pack_keys(kernel: &Kernel, head: &Attention, d: usize) -> Vec<Step> {
+    let (w, lk) = (head.head_width, head.key_len);
+    let steps = w.div_ceil(kernel.format().values_per_word());
+    let mut panels = vec![Step([0; COLUMNS]); lk.div_ceil(COLUMNS) * steps];
+    for (p, panel) in panels.chunks_exact_mut(steps).enumerate() {
+        let keys = (lk - p * COLUMNS).min(COLUMNS);
+        // SAFETY: the kernel is available.
+        unsafe { (kernel.pack_rows)(&head.key[p * COLUMNS * d..], (keys, w, d), panel) }
     }
     panels
 }
 
 /// Values as the weights of a product: a column a coordinate, summed over the keys.
-fn pack_values(format: Format, head: &Attention, d: usize) -> Vec<Step> {
-    let (w, per_word) = (head.head_width, format.values_per_word());
-    let steps = head.key_len.div_ceil(per_word);
+fn pack_values(kernel: &Kernel, head: &Attention, d: usize) -> Vec<Step> {
+    let w = head.head_width;
+    let steps = head.key_len.div_ceil(kernel.format().values_per_word());
     let mut panels = vec![Step([0; COLUMNS]); w.div_ceil(COLUMNS) * steps];
-    for (s, tokens) in head.value.chunks(per_word * d).enumerate() {
-        for c in 0..w {
-            let second = tokens.get(d + c).copied().unwrap_or(0.0);
-            panels[c / COLUMNS * steps + s].0[c % COLUMNS] = word(format, tokens[c], second);
-        }
+    for (p, panel) in panels.chunks_exact_mut(steps).enumerate() {
+        let columns = (w - p * COLUMNS).min(COLUMNS);
+        // SAFETY: the kernel is available.
+        unsafe { (kernel.pack_columns)(&head.value[p * COLUMNS..], (columns, d), panel) }
     }
     panels
 }

@@ -7,10 +7,12 @@ use std::arch::x86_64::{
     _mm512_abs_ps, _mm512_add_epi32, _mm512_add_ps, _mm512_and_si512, _mm512_castps_si512,
     _mm512_castsi512_ps, _mm512_cvtepi32_epi8, _mm512_cvtepi32_ps, _mm512_cvtneps_pbh,
     _mm512_cvtps_epi32, _mm512_div_ps, _mm512_dpbf16_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps,
-    _mm512_loadu_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_max_ps, _mm512_min_ps,
-    _mm512_mul_ps, _mm512_reduce_add_ps, _mm512_reduce_max_ps, _mm512_roundscale_ps,
-    _mm512_scalef_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_storeu_ps, _mm512_sub_epi32,
-    _mm512_sub_ps, _mm512_xor_si512,
+    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_storeu_epi32, _mm512_mask_storeu_ps,
+    _mm512_maskz_loadu_ps, _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_reduce_add_ps,
+    _mm512_reduce_max_ps, _mm512_roundscale_ps, _mm512_scalef_ps, _mm512_set1_epi32,
+    _mm512_set1_ps, _mm512_setzero_si512, _mm512_shuffle_i32x4, _mm512_storeu_ps, _mm512_sub_epi32,
+    _mm512_sub_ps, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32,
+    _mm512_unpacklo_epi64, _mm512_xor_si512,
 };
 use std::mem::transmute;
 
@@ -191,6 +193,44 @@ impl Vector for F32x16 {
     #[inline(always)]
     fn to_f32(self) -> Self {
         Self(unsafe { _mm512_cvtepi32_ps(self.bits()) })
+    }
+
+    #[inline(always)]
+    unsafe fn store_transposed(rows: &[[u32; 16]], to: *mut u32, stride: usize) {
+        unsafe {
+            let mut a = [_mm512_setzero_si512(); 16];
+            for (a, row) in a.iter_mut().zip(rows) {
+                *a = _mm512_loadu_si512(row.as_ptr().cast());
+            }
+            // Twice as large squares each time: 32, 64, 128 and 256 bits.
+            let mut b = a;
+            for i in 0..8 {
+                b[2 * i] = _mm512_unpacklo_epi32(a[2 * i], a[2 * i + 1]);
+                b[2 * i + 1] = _mm512_unpackhi_epi32(a[2 * i], a[2 * i + 1]);
+            }
+            for i in (0..16).step_by(4) {
+                a[i] = _mm512_unpacklo_epi64(b[i], b[i + 2]);
+                a[i + 1] = _mm512_unpackhi_epi64(b[i], b[i + 2]);
+                a[i + 2] = _mm512_unpacklo_epi64(b[i + 1], b[i + 3]);
+                a[i + 3] = _mm512_unpackhi_epi64(b[i + 1], b[i + 3]);
+            }
+            for i in 0..4 {
+                b[i] = _mm512_shuffle_i32x4::<0x88>(a[i], a[4 + i]);
+                b[4 + i] = _mm512_shuffle_i32x4::<0x88>(a[8 + i], a[12 + i]);
+                b[8 + i] = _mm512_shuffle_i32x4::<0xdd>(a[i], a[4 + i]);
+                b[12 + i] = _mm512_shuffle_i32x4::<0xdd>(a[8 + i], a[12 + i]);
+            }
+            for i in 0..4 {
+                a[i] = _mm512_shuffle_i32x4::<0x88>(b[i], b[4 + i]);
+                a[8 + i] = _mm512_shuffle_i32x4::<0xdd>(b[i], b[4 + i]);
+                a[4 + i] = _mm512_shuffle_i32x4::<0x88>(b[8 + i], b[12 + i]);
+                a[12 + i] = _mm512_shuffle_i32x4::<0xdd>(b[8 + i], b[12 + i]);
+            }
+            for (s, column) in a.into_iter().enumerate() {
+                let to = to.add(s * stride).cast();
+                _mm512_mask_storeu_epi32(to, mask(rows.len()), column);
+            }
+        }
     }
 
     #[inline(always)]

@@ -12,8 +12,9 @@ use crate::Format;
 use crate::attention::{exponentials, store_scaled};
 #[cfg(target_arch = "aarch64")]
 use crate::neon;
+use crate::norm::{LayerNorm, normalize};
 use crate::packed::{Finish, finish};
-use crate::rows::round;
+use crate::rows::{pack_columns, pack_rows, round};
 use crate::tile::{COLUMNS, Step, Tile, multiply};
 use crate::vector::Vector;
 #[cfg(target_arch = "x86_64")]
@@ -79,6 +80,18 @@ macro_rules! kernel {
             unsafe { finish::<$product>(results, tile, rows, column, out) }
         }
         $(#[target_feature(enable = $feature)])+
+        unsafe fn pack_rows_with(x: &[f32], size: (usize, usize, usize), panel: &mut [Step]) {
+            unsafe { pack_rows::<$product>(x, size, panel) }
+        }
+        $(#[target_feature(enable = $feature)])+
+        unsafe fn pack_columns_with(x: &[f32], size: (usize, usize), panel: &mut [Step]) {
+            unsafe { pack_columns::<$product>(x, size, panel) }
+        }
+        $(#[target_feature(enable = $feature)])+
+        unsafe fn normalize_with(x: &[f32], norm: &LayerNorm, out: &mut [f32]) {
+            unsafe { normalize::<<$product as Product>::Register>(x, norm, out) }
+        }
+        $(#[target_feature(enable = $feature)])+
         unsafe fn exponentials_with(scores: &mut [f32], bias: &[f32]) -> f32 {
             unsafe { exponentials::<<$product as Product>::Register>(scores, bias) }
         }
@@ -94,6 +107,9 @@ macro_rules! kernel {
             round: round_with,
             multiply: for_rows!(multiply_with, $rows),
             finish: finish_with,
+            pack_rows: pack_rows_with,
+            pack_columns: pack_columns_with,
+            normalize: normalize_with,
             exponentials: exponentials_with,
             store_scaled: store_scaled_with,
         }
@@ -114,7 +130,7 @@ macro_rules! for_rows {
     };
 }
 
-/// All kernels; of each format the best first, of each instruction set f32 last.
+/// All kernels: the widest instruction set first, and in each f32 last.
 #[cfg(target_arch = "x86_64")]
 static KERNELS: &[Kernel] = &[
     kernel!("avx512", avx512::Int8, 14 rows, "avx512f", "avx512vnni"),
@@ -147,6 +163,12 @@ pub struct Kernel {
     multiply: &'static [Multiply],
     /// [`finish`].
     pub(crate) finish: unsafe fn(&Finish, &Tile, (usize, usize), usize, *mut f32),
+    /// [`pack_rows`].
+    pub(crate) pack_rows: unsafe fn(&[f32], (usize, usize, usize), &mut [Step]),
+    /// [`pack_columns`].
+    pub(crate) pack_columns: unsafe fn(&[f32], (usize, usize), &mut [Step]),
+    /// [`normalize`].
+    pub(crate) normalize: unsafe fn(&[f32], &LayerNorm, &mut [f32]),
     /// [`exponentials`].
     pub(crate) exponentials: unsafe fn(&mut [f32], &[f32]) -> f32,
     /// [`store_scaled`].
@@ -157,31 +179,25 @@ type Round = unsafe fn(&[f32], (usize, usize, usize), f32, &mut [u32], &mut [f32
 type Multiply = unsafe fn(*const u32, &[Step], &mut Tile);
 
 impl Kernel {
-    /// Those that this machine has the instructions for, the best of a format first; of the instruction sets that the
-    /// environment variable `BT_KERNELS` names, where it is set (`avx2,avxvnni`; `none`).
+    /// Those that this machine has the instructions for, the best of a format first. The environment variable
+    /// `BT_KERNELS` may name the widest instruction set that counts, or `none`.
     ///
     /// # Panics
     ///
     /// Where that names what there is not.
     pub fn available() -> impl Iterator<Item = &'static Self> {
-        static CHOSEN: LazyLock<Option<String>> = LazyLock::new(|| {
-            let chosen = std::env::var("BT_KERNELS").ok()?;
-            for name in chosen.split(',').filter(|name| *name != "none") {
-                assert!(
-                    KERNELS.iter().any(|kernel| kernel.set == name),
-                    "BT_KERNELS names {name:?}, but there is only {KERNELS:?}; `none` for none"
-                );
-            }
-            Some(chosen)
+        static WIDEST: LazyLock<Option<String>> = LazyLock::new(|| {
+            let widest = std::env::var("BT_KERNELS").ok()?;
+            assert!(
+                widest == "none" || KERNELS.iter().any(|kernel| kernel.set == widest),
+                "BT_KERNELS is {widest:?}, but there is {KERNELS:?}; `none` for none of them"
+            );
+            Some(widest)
         });
-        Self::of_machine().filter(|kernel| {
-            let chosen = CHOSEN.as_deref();
-            chosen.is_none_or(|chosen| chosen.split(',').any(|name| name == kernel.set))
-        })
-    }
-
-    fn of_machine() -> impl Iterator<Item = &'static Self> {
-        KERNELS.iter().filter(|kernel| (kernel.has_instructions)())
+        KERNELS
+            .iter()
+            .skip_while(|kernel| WIDEST.as_ref().is_some_and(|widest| widest != kernel.set))
+            .filter(|kernel| (kernel.has_instructions)())
     }
 
     /// The best that this machine has for products in `format`.
@@ -214,14 +230,14 @@ impl Kernel {
 
     /// What attention multiplies with beside it: bf16 where that is faster, else f32.
     pub(crate) fn of_attention(&self) -> &'static Self {
-        Self::of_machine()
+        Self::available()
             .skip_while(|other| other.set != self.set)
             .find(|other| match other.format {
                 Format::F32 => true,
                 Format::Bf16 => self.format != Format::F32 && other.beats_f32(),
                 Format::Int8 => false,
             })
-            .expect("f32 comes last in every set, or with the set that it builds on")
+            .expect("f32 comes last in a set, or in the one that it builds on")
     }
 
     /// Rows of a tile at most.

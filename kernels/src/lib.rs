@@ -36,8 +36,10 @@ mod avx2;
 mod avx512;
 mod kernel;
 mod math;
+mod memory;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod norm;
 mod packed;
 mod rows;
 mod tile;
@@ -45,7 +47,10 @@ mod vector;
 
 pub use attention::{attention, attention_with};
 pub use kernel::Kernel;
-pub use packed::Packed;
+pub use memory::keep_freed_memory;
+pub use norm::LayerNorm;
+pub use packed::{Memory, Packed};
+pub use rows::Rounded;
 
 /// The number format of a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,11 +1,16 @@
 //! Weights in the order in which products read them.
 #![allow(unsafe_code)]
 
+use std::iter::repeat;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+
 use rayon::prelude::*;
 
 use crate::kernel::{Kernel, Product};
 use crate::math::activate;
-use crate::rows::Blocks;
+use crate::memory::with_room;
+use crate::rows::Rounded;
 use crate::tile::{COLUMNS, Step, Tile};
 use crate::vector::Vector;
 use crate::{Activation, Format};
@@ -19,7 +24,7 @@ pub struct Packed {
     /// 32 bits of each column's weights a step; the last is filled up with zeros.
     steps: usize,
     /// Panels of 32 columns one after the other, `steps` each.
-    panels: Vec<Step>,
+    panels: Panels,
     /// By column, filled up to whole panels, as everything below.
     bias: Vec<f32>,
     /// Int8: what a step of the quantised weight is worth.
@@ -59,23 +64,13 @@ impl Packed {
         assert!(bias.is_empty() || bias.len() == n, "a bias is [N]");
         let steps = k.div_ceil(format.values_per_word());
         let width = n.div_ceil(COLUMNS) * COLUMNS;
-        let mut packed = Self {
-            kernel,
-            n,
-            k,
-            steps,
-            panels: vec![Step([0; COLUMNS]); width / COLUMNS * steps],
-            bias: vec![0.0; width],
-            scales: vec![0.0; width],
-            offsets: vec![0; width],
-        };
-        packed.bias[..bias.len()].copy_from_slice(bias);
-        let columns = packed
-            .scales
+        let mut panels = with_room(width / COLUMNS * steps);
+        panels.resize(width / COLUMNS * steps, Step([0; COLUMNS]));
+        let (mut scales, mut offsets) = (vec![0f32; width], vec![0i32; width]);
+        let columns = scales
             .par_chunks_mut(COLUMNS)
-            .zip(packed.offsets.par_chunks_mut(COLUMNS));
-        packed
-            .panels
+            .zip(offsets.par_chunks_mut(COLUMNS));
+        panels
             .par_chunks_mut(steps)
             .zip(columns)
             .enumerate()
@@ -88,7 +83,78 @@ impl Packed {
                     }
                 }
             });
-        packed
+        let bias = bias.iter().copied().chain(repeat(0.0)).take(width);
+        Self {
+            kernel,
+            n,
+            k,
+            steps,
+            panels: Panels::Own(panels),
+            bias: bias.collect(),
+            scales,
+            offsets,
+        }
+    }
+
+    /// How many bytes the [`Self::sections`] of a layer take, K inputs to N outputs; a multiple of 128.
+    pub fn byte_len(format: Format, inputs: usize, outputs: usize) -> usize {
+        let steps = inputs.div_ceil(format.values_per_word());
+        outputs.div_ceil(COLUMNS) * (steps + 3) * size_of::<Step>()
+    }
+
+    /// Everything but the format and the numbers of inputs and outputs, for a file: one after the other they are what
+    /// [`Self::map`] reads. Numbers are as this machine orders their bytes.
+    pub fn sections(&self) -> [&[u8]; 4] {
+        [
+            bytes(&self.panels),
+            bytes(&self.bias),
+            bytes(&self.scales),
+            bytes(&self.offsets),
+        ]
+    }
+
+    /// The layer whose [`Self::sections`] begin at byte `start` of `memory`, where its weights stay. `None` if they
+    /// would not lie within it, or not at a multiple of 64 bytes.
+    ///
+    /// # Panics
+    ///
+    /// Where the machine has no instructions for the format.
+    pub fn map(
+        format: Format,
+        inputs: usize,
+        outputs: usize,
+        memory: &Memory,
+        start: usize,
+    ) -> Option<Self> {
+        let kernel = Kernel::best_or_panic(format);
+        let width = outputs.div_ceil(COLUMNS) * COLUMNS;
+        let end = start.checked_add(Self::byte_len(format, inputs, outputs))?;
+        let all = memory.as_ref().as_ref().get(start..end)?;
+        let (panels, rest) = all.split_at(all.len() - 3 * width * size_of::<u32>());
+        let (rest, _) = rest.as_chunks::<4>();
+        let section = |i: usize| rest[i * width..][..width].iter().copied();
+        let panels = Panels::Mapped(memory.clone(), start..start + panels.len());
+        panels.get()?;
+        Some(Self {
+            kernel,
+            n: outputs,
+            k: inputs,
+            steps: inputs.div_ceil(format.values_per_word()),
+            panels,
+            bias: section(0).map(f32::from_ne_bytes).collect(),
+            scales: section(1).map(f32::from_ne_bytes).collect(),
+            offsets: section(2).map(i32::from_ne_bytes).collect(),
+        })
+    }
+
+    /// What it multiplies in.
+    pub fn format(&self) -> Format {
+        self.kernel.format()
+    }
+
+    /// K.
+    pub fn inputs(&self) -> usize {
+        self.k
     }
 
     /// N.
@@ -102,65 +168,72 @@ impl Packed {
     ///
     /// Where the lengths contradict each other.
     pub fn forward(&self, x: &[f32], activation: Activation, residual: Option<&[f32]>) -> Vec<f32> {
-        assert!(x.len().is_multiple_of(self.k), "activations are [M, K]");
-        let rows = x.len() / self.k;
+        let x = Rounded::with(self.kernel, x, self.k);
+        self.forward_rounded(&x, activation, residual)
+    }
+
+    /// [`Self::forward`] of activations that are rounded already, for several layers perhaps.
+    ///
+    /// # Panics
+    ///
+    /// Where the lengths contradict each other, or the activations are rounded to another format.
+    pub fn forward_rounded(
+        &self,
+        x: &Rounded,
+        activation: Activation,
+        residual: Option<&[f32]>,
+    ) -> Vec<f32> {
+        assert!(x.k == self.k, "activations are [M, K]");
         assert!(
-            residual.is_none_or(|r| r.len() == rows * self.n),
+            std::ptr::eq(x.kernel, self.kernel),
+            "activations are in the weights' format"
+        );
+        assert!(
+            residual.is_none_or(|r| r.len() == x.rows() * self.n),
             "a residual is [M, N]"
         );
-        let mut out = Vec::with_capacity(rows * self.n);
-        if rows == 0 {
+        let mut out = with_room(x.rows() * self.n);
+        if x.rows() == 0 {
             return out;
         }
-        let blocks = Blocks::new(rows, self.kernel.rows());
-        let (words, row_scales) = self.round_all(x, blocks);
-        let words_of_a_row = self.steps * self.kernel.parts;
         let shared = Shared(out.as_mut_ptr());
         let results = Finish {
             weights: self,
-            row_scales: &row_scales,
+            row_scales: &x.scales,
             activation,
             residual,
         };
-        (0..self.n.div_ceil(COLUMNS)).into_par_iter().for_each(|p| {
-            let panel = &self.panels[p * self.steps..(p + 1) * self.steps];
-            let mut tile = Tile::new();
-            for i in 0..blocks.count {
-                let (start, len) = (blocks.start(i), blocks.len(i));
-                let words = &words[start * words_of_a_row..(start + len) * words_of_a_row];
-                self.kernel.multiply(len, words, panel, &mut tile);
-                // SAFETY: the kernel is available. The rows lie in `out`, and of each this panel's columns are
-                // written by nobody else.
-                unsafe {
-                    (self.kernel.finish)(&results, &tile, (start, len), p * COLUMNS, shared.get());
+        let panels: &[Step] = &self.panels;
+        let panel_count = panels.len() / self.steps;
+        let groups = x
+            .blocks
+            .groups(size_of::<u32>() * self.steps * self.kernel.parts);
+        // Panel after panel with one group of rows, which stays in the cache meanwhile.
+        (0..groups.len() * panel_count)
+            .into_par_iter()
+            .for_each(|task| {
+                let (group, p) = (&groups[task / panel_count], task % panel_count);
+                let panel = &panels[p * self.steps..(p + 1) * self.steps];
+                let mut tile = Tile::new();
+                for i in group.clone() {
+                    let (start, len) = (x.blocks.start(i), x.blocks.len(i));
+                    self.kernel.multiply(len, x.block(i), panel, &mut tile);
+                    // SAFETY: the kernel is available. The rows lie in `out`, and of each this panel's columns are
+                    // written by nobody else.
+                    unsafe {
+                        (self.kernel.finish)(
+                            &results,
+                            &tile,
+                            (start, len),
+                            p * COLUMNS,
+                            shared.get(),
+                        );
+                    }
                 }
-            }
-        });
+            });
         // SAFETY: every row of every panel was written.
-        unsafe { out.set_len(rows * self.n) }
+        unsafe { out.set_len(x.rows() * self.n) }
         out
-    }
-
-    /// All activations, block after block, and the scale of each row.
-    fn round_all(&self, x: &[f32], blocks: Blocks) -> (Vec<u32>, Vec<f32>) {
-        let rows = x.len() / self.k;
-        let words_of_a_row = self.steps * self.kernel.parts;
-        let mut words = vec![0u32; rows * words_of_a_row];
-        let mut scales = vec![0f32; rows];
-        let (mut words_left, mut scales_left) = (words.as_mut_slice(), scales.as_mut_slice());
-        let mut parts = Vec::with_capacity(blocks.count);
-        for i in 0..blocks.count {
-            let (words, rest) = words_left.split_at_mut(blocks.len(i) * words_of_a_row);
-            let (scales, more) = scales_left.split_at_mut(blocks.len(i));
-            (words_left, scales_left) = (rest, more);
-            parts.push((&x[blocks.start(i) * self.k..], words, scales));
-        }
-        parts.into_par_iter().for_each(|(x, words, scales)| {
-            let size = (scales.len(), self.k, self.k);
-            // SAFETY: the kernel is available.
-            unsafe { (self.kernel.round)(x, size, 1.0, words, scales) }
-        });
-        (words, scales)
     }
 }
 
@@ -173,6 +246,43 @@ impl Format {
             Self::Int8 => 4,
         }
     }
+}
+
+/// Bytes that several layers share: a mapped file, say.
+pub type Memory = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
+enum Panels {
+    Own(Vec<Step>),
+    Mapped(Memory, Range<usize>),
+}
+
+impl Panels {
+    /// `None` if the bytes lie askew.
+    fn get(&self) -> Option<&[Step]> {
+        match self {
+            Self::Own(steps) => Some(steps),
+            Self::Mapped(memory, range) => {
+                let bytes = &memory.as_ref().as_ref()[range.clone()];
+                // SAFETY: a step is whole numbers, of which every bit pattern is a value.
+                let (before, steps, after) = unsafe { bytes.align_to::<Step>() };
+                (before.is_empty() && after.is_empty()).then_some(steps)
+            }
+        }
+    }
+}
+
+impl Deref for Panels {
+    type Target = [Step];
+
+    fn deref(&self) -> &[Step] {
+        self.get().expect("checked when they were mapped")
+    }
+}
+
+/// The bytes of f32, i32 or steps.
+fn bytes<T>(numbers: &[T]) -> &[u8] {
+    // SAFETY: those have no padding, and u8 has alignment 1.
+    unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers)) }
 }
 
 /// The memory of a result, written by several threads, each to its own columns.
@@ -248,6 +358,7 @@ pub(crate) fn pack(format: Format, row: &[f32], column: usize, panel: &mut [Step
 }
 
 /// 32 bits of floats: one f32, or two bf16 with the first in the lower half.
+#[inline(always)]
 pub(crate) fn word(format: Format, first: f32, second: f32) -> u32 {
     match format {
         Format::F32 => first.to_bits(),
@@ -256,12 +367,17 @@ pub(crate) fn word(format: Format, first: f32, second: f32) -> u32 {
 }
 
 /// To the nearest, ties to even; NaN stays NaN.
+#[inline(always)]
 fn bf16(value: f32) -> u32 {
     let bits = value.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
+    // Both are computed, so that a loop over values has no branches.
+    let not_a_number = bits >> 16 | 0x40;
     if value.is_nan() {
-        return bits >> 16 | 0x40;
+        not_a_number
+    } else {
+        rounded
     }
-    (bits + 0x7fff + (bits >> 16 & 1)) >> 16
 }
 
 /// Returns the column's scale, and what 128 on every activation adds to its sum.

@@ -49,6 +49,19 @@ pub(crate) trait Vector:
     fn sum(self) -> f32;
     fn largest(self) -> f32;
 
+    /// Writes up to 16 rows of 16 words as 16 columns, `stride` words apart.
+    ///
+    /// SAFETY: `to` has room for them; the machine has the instructions.
+    #[inline(always)]
+    unsafe fn store_transposed(rows: &[[u32; 16]], to: *mut u32, stride: usize) {
+        for s in 0..16 {
+            for (r, row) in rows.iter().enumerate() {
+                // SAFETY: as of this function.
+                unsafe { to.add(s * stride + r).write(row[s]) }
+            }
+        }
+    }
+
     /// `value` in all lanes, beside a vector that is there.
     #[inline(always)]
     fn all(self, value: f32) -> Self {

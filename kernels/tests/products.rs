@@ -1,7 +1,11 @@
 //! Products and attention against the same computed plainly in f64, at sizes that leave rests everywhere, with every
 //! kernel that this machine has the instructions for. On a machine for which there is none there is nothing to test.
 
-use bt_kernels::{Activation, Attention, Format, Kernel, Packed, attention_with};
+use std::sync::Arc;
+
+use bt_kernels::{
+    Activation, Attention, Format, Kernel, LayerNorm, Memory, Packed, attention_with,
+};
 
 /// Numbers between −1 and 1, the same for every seed.
 fn numbers(count: usize, seed: u64) -> Vec<f32> {
@@ -155,6 +159,31 @@ fn the_largest_whole_numbers_do_not_overflow() {
 }
 
 #[test]
+fn a_layer_reads_its_weights_from_bytes_that_lie_elsewhere() {
+    let formats = [Format::F32, Format::Bf16, Format::Int8];
+    for format in formats.into_iter().filter(|format| format.is_supported()) {
+        let (k, n) = (70, 45);
+        let own = Packed::new(format, &numbers(n * k, 10), k, &numbers(n, 11));
+        let sections = own.sections().concat();
+        assert_eq!(sections.len(), Packed::byte_len(format, k, n));
+        let mut memory = vec![0u8; sections.len() + 63];
+        let start = memory.as_ptr().align_offset(64);
+        memory[start..start + sections.len()].copy_from_slice(&sections);
+        let memory: Memory = Arc::new(memory);
+
+        let mapped = Packed::map(format, k, n, &memory, start).expect("lies right");
+        let x = numbers(3 * k, 12);
+        assert_eq!(
+            mapped.forward(&x, Activation::Gelu, None),
+            own.forward(&x, Activation::Gelu, None)
+        );
+        for wrong in [start + 1, start + 64, usize::MAX] {
+            assert!(Packed::map(format, k, n, &memory, wrong).is_none());
+        }
+    }
+}
+
+#[test]
 fn zeros_and_large_values_are_no_trouble() {
     for kernel in Kernel::available() {
         let packed = Packed::with(kernel, &vec![0.5; 40 * 20], 20, &[1.0; 40]);
@@ -242,5 +271,35 @@ fn attention_is_right(kernel: &'static Kernel) {
                 "{kernel:?} {batch} {heads} {w} {lq} {lk} {own_query} {own_key}: {error}"
             );
         }
+    }
+}
+
+#[test]
+fn layer_norm_is_right() {
+    if !Format::F32.is_supported() {
+        return;
+    }
+    for (m, d) in [(1, 1), (3, 16), (20, 70), (5, 1024)] {
+        let x: Vec<f32> = numbers(m * d, 13).iter().map(|x| 3.0 * x + 5.0).collect();
+        let norm = LayerNorm {
+            weight: numbers(d, 14),
+            bias: numbers(d, 15),
+            eps: 1e-5,
+        };
+        let theirs: Vec<f64> = x
+            .chunks_exact(d)
+            .flat_map(|row| {
+                let row: Vec<f64> = row.iter().map(|x| f64::from(*x)).collect();
+                let mean = row.iter().sum::<f64>() / d as f64;
+                let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / d as f64;
+                let deviation = (variance + 1e-5).sqrt();
+                let weights = norm.weight.iter().zip(&norm.bias);
+                row.into_iter()
+                    .zip(weights)
+                    .map(move |(x, (w, b))| (x - mean) / deviation * f64::from(*w) + f64::from(*b))
+                    .collect::<Vec<f64>>()
+            })
+            .collect();
+        assert!(relative_error(&norm.forward(&x), &theirs) < 1e-6, "{m}×{d}");
     }
 }

@@ -1,25 +1,40 @@
 //! Linear layers and attention: by candle on any device, or by packed weights on a CPU that has the instructions.
 
-use bt_kernels::{Activation, Attention, Format, Packed};
+use std::sync::Arc;
+
+use bt_kernels::{Activation, Attention, Format, Packed, Rounded};
 use candle_core::{
-    CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Layout, Module, Result, Shape, Tensor, bail,
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Device, Layout, Module, Result, Shape,
+    Storage, Tensor, bail,
 };
 use candle_nn::ops::softmax_last_dim;
 use candle_nn::{Linear, VarBuilder};
 
-/// How products with weights, and attention, are computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Products {
+use super::prepared::Part;
+
+/// How products with weights are computed, and attention.
+#[derive(Clone, Copy)]
+pub(super) enum Products<'a> {
     /// By candle, in the number format of the states.
     Plain,
-    /// By `bt-kernels`, on f32 states.
-    Packed(Format),
+    /// By `bt-kernels`, on f32 states, with the weights of this part of the model.
+    Packed(&'a Part),
+}
+
+impl Products<'_> {
+    /// Of packed weights.
+    pub(super) fn format(self) -> Option<Format> {
+        match self {
+            Self::Plain => None,
+            Self::Packed(part) => Some(part.format()),
+        }
+    }
 }
 
 /// A linear layer with what follows it: bias, activation, residual.
 pub(super) enum Dense {
     Plain(Linear),
-    Packed(Packed),
+    Packed(Arc<Packed>),
 }
 
 impl Dense {
@@ -30,23 +45,34 @@ impl Dense {
         vb: &VarBuilder,
         products: Products,
     ) -> Result<Self> {
-        let weight = vb.get((output, input), "weight")?;
-        Self::of(weight, Some(vb.get(output, "bias")?), products)
+        let name = vb.prefix();
+        Self::named(&name, [input, output], products, || {
+            let weight = vb.get((output, input), "weight")?;
+            Ok((weight, Some(vb.get(output, "bias")?)))
+        })
     }
 
-    pub(super) fn of(weight: Tensor, bias: Option<Tensor>, products: Products) -> Result<Self> {
-        let Products::Packed(format) = products else {
-            return Ok(Self::Plain(Linear::new(weight, bias)));
+    /// `read` gives weight and bias, unless they lie packed already; `name` is this layer's alone.
+    pub(super) fn named(
+        name: &str,
+        sizes: [usize; 2],
+        products: Products,
+        read: impl FnOnce() -> Result<(Tensor, Option<Tensor>)>,
+    ) -> Result<Self> {
+        let part = match products {
+            Products::Packed(part) => part,
+            Products::Plain => {
+                let (weight, bias) = read()?;
+                return Ok(Self::Plain(Linear::new(weight, bias)));
+            }
         };
-        let input = weight.dim(1)?;
         let values = |x: &Tensor| x.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
-        let bias = bias.as_ref().map(values).transpose()?.unwrap_or_default();
-        Ok(Self::Packed(Packed::new(
-            format,
-            &values(&weight)?,
-            input,
-            &bias,
-        )))
+        let packed = part.layer(name, sizes, || {
+            let (weight, bias) = read()?;
+            let bias = bias.as_ref().map(values).transpose()?.unwrap_or_default();
+            Ok((values(&weight)?, bias))
+        })?;
+        Ok(Self::Packed(packed))
     }
 
     /// `activation(x · weightᵀ + bias)`.
@@ -58,6 +84,32 @@ impl Dense {
                 activation,
             }),
         }
+    }
+
+    /// What each of `layers` makes of the same `x`.
+    pub(super) fn each<const N: usize>(layers: [&Self; N], x: &Tensor) -> Result<[Tensor; N]> {
+        let packed = layers.map(|layer| match layer {
+            Self::Packed(weights) => Some(weights),
+            Self::Plain(_) => None,
+        });
+        let mut outputs = Vec::with_capacity(N);
+        if let Some(&Some(first)) = packed.first() {
+            let x = x.contiguous()?;
+            let (storage, layout) = x.storage_and_layout();
+            let Storage::Cpu(storage) = &*storage else {
+                bail!("packed weights are for the CPU")
+            };
+            let rounded = Rounded::new(first.format(), values(storage, layout)?, first.inputs());
+            for weights in packed.into_iter().flatten() {
+                let out = weights.forward_rounded(&rounded, Activation::None, None);
+                outputs.push(Tensor::from_vec(out, wide(layout, weights), &Device::Cpu)?);
+            }
+        } else {
+            for layer in layers {
+                outputs.push(layer.forward(x)?);
+            }
+        }
+        Ok(outputs.try_into().expect("one for each layer"))
     }
 
     /// `x · weightᵀ + bias + residual`; the residual may have a batch of one for all of `x`'s.
@@ -101,11 +153,11 @@ pub(super) fn attention(
     [query, key, value]: [&Tensor; 3],
     heads: usize,
     mask: Option<&Tensor>,
-    products: Products,
+    packed: Option<Format>,
 ) -> Result<Tensor> {
     let (_, l, d) = query.dims3()?;
     let b = query.dim(0)?.max(key.dim(0)?);
-    if let Products::Packed(format) = products {
+    if let Some(format) = packed {
         let mask = mask
             .map(|mask| mask.flatten_all()?.to_vec1::<f32>())
             .transpose()?;
@@ -149,12 +201,8 @@ struct Product<'a> {
 
 impl Product<'_> {
     fn forward(&self, x: &[f32], layout: &Layout, residual: Option<&[f32]>) -> (CpuStorage, Shape) {
-        let mut shape = layout.dims().to_vec();
-        if let Some(width) = shape.last_mut() {
-            *width = self.weights.width();
-        }
         let out = self.weights.forward(x, self.activation, residual);
-        (CpuStorage::F32(out), shape.into())
+        (CpuStorage::F32(out), wide(layout, self.weights))
     }
 }
 
@@ -183,6 +231,15 @@ impl CustomOp2 for Product<'_> {
         let residual = values(residual, residual_layout)?;
         Ok(self.forward(values(x, layout)?, layout, Some(residual)))
     }
+}
+
+/// The shape of the product of what lies so with `weights`.
+fn wide(layout: &Layout, weights: &Packed) -> Shape {
+    let mut shape = layout.dims().to_vec();
+    if let Some(width) = shape.last_mut() {
+        *width = weights.width();
+    }
+    shape.into()
 }
 
 /// [`bt_kernels::attention`] as candle knows operations.

@@ -1,6 +1,6 @@
 //! The layers that both towers and the cross-modal encoder are made of.
 
-use bt_kernels::Activation;
+use bt_kernels::{Activation, Format};
 use candle_core::{D, Module, Result, Tensor};
 use candle_nn::{LayerNorm, VarBuilder};
 
@@ -27,7 +27,7 @@ pub(super) struct AttentionBlock {
     output_dense: Dense,
     output_layer_norm: LayerNorm,
     heads: usize,
-    products: Products,
+    packed: Option<Format>,
 }
 
 impl AttentionBlock {
@@ -40,7 +40,7 @@ impl AttentionBlock {
             output_dense: Dense::new(d, d, &vb.pp("output.dense"), products)?,
             output_layer_norm: layer_norm(d, cfg.layer_norm_eps, &vb.pp("output.LayerNorm"))?,
             heads: cfg.num_attention_heads,
-            products,
+            packed: products.format(),
         })
     }
 
@@ -52,13 +52,17 @@ impl AttentionBlock {
         context: &Tensor,
         context_mask: Option<&Tensor>,
     ) -> Result<Tensor> {
-        let query = self.query.forward(hidden)?;
-        let (key, value) = (self.key.forward(context)?, self.value.forward(context)?);
+        let [query, key, value] = if hidden.id() == context.id() {
+            Dense::each([&self.query, &self.key, &self.value], hidden)?
+        } else {
+            let [key, value] = Dense::each([&self.key, &self.value], context)?;
+            [self.query.forward(hidden)?, key, value]
+        };
         let attended = attention(
             [&query, &key, &value],
             self.heads,
             context_mask,
-            self.products,
+            self.packed,
         )?;
         self.output_layer_norm
             .forward(&self.output_dense.onto(&attended, hidden)?)

@@ -22,6 +22,7 @@ mod fusion;
 mod heads;
 mod hub;
 mod layers;
+mod prepared;
 mod text;
 mod vision;
 mod weights;
@@ -42,9 +43,14 @@ use dense::Products;
 use fusion::{Bridge, CrossModalEncoder};
 use heads::{ContrastiveHead, MaskedWordHead, MatchingHead, Poolers, first_token};
 use layers::Tokens;
+use prepared::Prepared;
 use text::TextTower;
 use vision::VisionTower;
 use weights::Weights;
+
+const TEXT_TOWER: &str = "text-tower";
+/// Bytes of packed weights for which a file is worth its place: smaller parts are packed in the blink of an eye.
+const WORTH_A_FILE: usize = 32 << 20;
 
 /// A BridgeTower checkpoint on a device.
 ///
@@ -58,7 +64,9 @@ pub struct BridgeTower {
     root: VarBuilder<'static>,
     /// The model's own: `root` at `bridgetower.`, or `root` itself where only the model was saved.
     trunk: VarBuilder<'static>,
-    products: Products,
+    /// Where weights are packed.
+    packing: Option<Packing>,
+    weights_id: OnceLock<String>,
     /// The index and the cache both ask for it.
     fingerprint: OnceLock<String>,
     text_tower: OnceLock<TextTower>,
@@ -71,6 +79,13 @@ pub struct BridgeTower {
     itc_cross_modal_head: OnceLock<ContrastiveHead>,
     itm_score: OnceLock<MatchingHead>,
     mlm_score: OnceLock<MaskedWordHead>,
+}
+
+/// How weights are packed.
+struct Packing {
+    format: Format,
+    /// Whether files of them are what this model is for, not only a help.
+    prepares: bool,
 }
 
 /// The text tower's states that the bridge reads, bottom up, each `[B, L, D]`.
@@ -147,7 +162,8 @@ impl BridgeTower {
             },
             root,
             weights,
-            products: Products::Plain,
+            packing: None,
+            weights_id: OnceLock::new(),
             fingerprint: OnceLock::new(),
             text_tower: OnceLock::new(),
             vision_tower: OnceLock::new(),
@@ -162,16 +178,38 @@ impl BridgeTower {
         })
     }
 
-    /// The same checkpoint with the weights of the image tower and of the cross-modal layers in `format`, which a CPU
-    /// that has the instructions computes with on f32 states. The text tower stays as it is.
+    /// The same checkpoint with its large weights in `format`, which a CPU that has the instructions computes with on
+    /// f32 states. Instead of int8 the text tower takes the next better format: a query goes through it once.
+    ///
+    /// What takes long to pack is kept in the user's cache folder, for the next process to map.
     ///
     /// # Panics
     ///
     /// Later, where [`Format::is_supported`] is false or the states are not f32 on the CPU.
     #[must_use]
     pub fn with_weights_in(mut self, format: Format) -> Self {
-        self.products = Products::Packed(format);
+        let prepares = false;
+        self.packing = Some(Packing { format, prepares });
         self
+    }
+
+    /// Packs all weights into the files that later processes map, as far as they are not there and undamaged.
+    ///
+    /// Returns the folder and how many bytes its files take, or `None` where weights are not packed.
+    pub fn prepare(mut self) -> Result<Option<(PathBuf, u64)>> {
+        match &mut self.packing {
+            Some(packing) => packing.prepares = true,
+            None => return Ok(None),
+        }
+        // One after the other, so that only one lies in memory.
+        self.text_tower()?;
+        self.text_tower.take();
+        self.vision_tower()?;
+        self.vision_tower.take();
+        self.text_bridge()?;
+        self.image_bridge()?;
+        self.encoder()?;
+        self.prepared()?.on_disk().map(Some)
     }
 
     /// The model's shape.
@@ -191,11 +229,9 @@ impl BridgeTower {
 
     /// What it computes in, by name: that of packed weights, else that of the states.
     pub fn number_format(&self) -> &'static str {
-        match self.products {
-            Products::Plain => self.dtype().as_str(),
-            Products::Packed(Format::F32) => "f32",
-            Products::Packed(Format::Bf16) => "bf16",
-            Products::Packed(Format::Int8) => "int8",
+        match &self.packing {
+            None => self.dtype().as_str(),
+            Some(packing) => prepared::format_name(packing.format),
         }
     }
 
@@ -254,11 +290,8 @@ impl BridgeTower {
 
     /// The text tower.
     pub fn text_states(&self, batch: &TextBatch) -> Result<TextStates> {
-        let tower = self.part(&self.text_tower, || {
-            TextTower::new(&self.config.text_config, &self.trunk.pp("text_model"))
-        })?;
         Ok(TextStates {
-            layers: tower.forward(batch, self.config.split())?,
+            layers: self.text_tower()?.forward(batch, self.config.split())?,
             mask: batch.mask.clone(),
         })
     }
@@ -291,16 +324,6 @@ impl BridgeTower {
         let hidden = tower.below(&pixels, last)?;
         self.image_embeds(&ImageStates {
             layers: tower.above(&hidden, last, Tokens::First)?,
-        })
-    }
-
-    fn vision_tower(&self) -> Result<&VisionTower> {
-        self.part(&self.vision_tower, || {
-            VisionTower::new(
-                &self.config.vision_config,
-                &self.trunk.pp("vision_model.visual"),
-                self.products,
-            )
         })
     }
 
@@ -351,11 +374,8 @@ impl BridgeTower {
 
     /// The text side of the cross-modal layers.
     pub fn bridge_text(&self, states: &TextStates) -> Result<Bridged> {
-        let bridge = self.part(&self.text_bridge, || {
-            Bridge::text(&self.config, &self.trunk, self.products)
-        })?;
         Ok(Bridged {
-            layers: bridge_all(bridge, &states.layers)?,
+            layers: bridge_all(self.text_bridge()?, &states.layers)?,
             mask: Some(states.mask.clone()),
         })
     }
@@ -380,10 +400,7 @@ impl BridgeTower {
                 reason: "fuse takes a bridged text first, then bridged images".into(),
             });
         };
-        let (encoder, poolers) = self.part(&self.encoder, || {
-            let encoder = CrossModalEncoder::new(&self.config, &self.trunk, self.products)?;
-            Ok((encoder, Poolers::new(&self.config, &self.trunk)?))
-        })?;
+        let (encoder, poolers) = self.encoder()?;
         let (text, image) = encoder.forward(&text.layers, mask, &image.layers, tokens)?;
         let pooled = poolers.forward(&text, &image)?;
         Ok(Fused {
@@ -419,9 +436,39 @@ impl BridgeTower {
 
     // --- parts ---
 
+    fn text_tower(&self) -> Result<&TextTower> {
+        let (config, vb) = (&self.config.text_config, self.trunk.pp("text_model"));
+        self.packed_part(&self.text_tower, TEXT_TOWER, |products| {
+            TextTower::new(config, &self.weights, &vb, products)
+        })
+    }
+
+    fn vision_tower(&self) -> Result<&VisionTower> {
+        let (config, vb) = (
+            &self.config.vision_config,
+            self.trunk.pp("vision_model.visual"),
+        );
+        self.packed_part(&self.vision_tower, "image-tower", |products| {
+            VisionTower::new(config, &vb, products)
+        })
+    }
+
+    fn text_bridge(&self) -> Result<&Bridge> {
+        self.packed_part(&self.text_bridge, "text-bridge", |products| {
+            Bridge::text(&self.config, &self.trunk, products)
+        })
+    }
+
     fn image_bridge(&self) -> Result<&Bridge> {
-        self.part(&self.image_bridge, || {
-            Bridge::image(&self.config, &self.trunk, self.products)
+        self.packed_part(&self.image_bridge, "image-bridge", |products| {
+            Bridge::image(&self.config, &self.trunk, products)
+        })
+    }
+
+    fn encoder(&self) -> Result<&(CrossModalEncoder, Poolers)> {
+        self.packed_part(&self.encoder, "cross-modal", |products| {
+            let encoder = CrossModalEncoder::new(&self.config, &self.trunk, products)?;
+            Ok((encoder, Poolers::new(&self.config, &self.trunk)?))
         })
     }
 
@@ -459,6 +506,43 @@ impl BridgeTower {
             head,
             tensor: tensor.into(),
         })
+    }
+
+    /// As [`Self::part`], with packed weights if this model has such: those in the part's file, or packed now.
+    fn packed_part<'a, T>(
+        &self,
+        cell: &'a OnceLock<T>,
+        name: &'static str,
+        read: impl FnOnce(Products) -> candle_core::Result<T>,
+    ) -> Result<&'a T> {
+        let Some(packing) = &self.packing else {
+            return self.part(cell, || read(Products::Plain));
+        };
+        if let Some(part) = cell.get() {
+            return Ok(part);
+        }
+        let format = match packing.format {
+            Format::Int8 if name == TEXT_TOWER && Format::Bf16.is_supported() => Format::Bf16,
+            Format::Int8 if name == TEXT_TOWER => Format::F32,
+            format => format,
+        };
+        let mut file = self.prepared()?.part(name, format);
+        if packing.prepares {
+            file = file.discard_damaged();
+        }
+        let part = self.part(cell, || read(Products::Packed(&file)))?;
+        if packing.prepares {
+            file.save(0)?;
+        } else {
+            // Where it cannot be written, the next process packs again.
+            let _ = file.save(WORTH_A_FILE);
+        }
+        Ok(part)
+    }
+
+    fn prepared(&self) -> Result<Prepared> {
+        let id = self.part(&self.weights_id, || fingerprint::weights_id(&self.weights))?;
+        Ok(Prepared::new(&self.dir, id))
     }
 
     /// A part of the model, read from the checkpoint when first asked for. Two threads that ask at once

@@ -6,6 +6,7 @@ use candle_nn::{Embedding, LayerNorm, VarBuilder, embedding};
 use super::config::{Config, TextConfig};
 use super::dense::Products;
 use super::layers::{AttentionBlock, MlpBlock, layer_norm};
+use super::weights::{Rows, Weights};
 
 /// Token ids of several texts, padded to one length.
 pub struct TextBatch {
@@ -54,10 +55,15 @@ pub(super) struct TextTower {
 }
 
 impl TextTower {
-    pub(super) fn new(cfg: &TextConfig, vb: &VarBuilder) -> Result<Self> {
-        let layer = |i| TextLayer::new(cfg, &vb.pp("encoder.layer").pp(i));
+    pub(super) fn new(
+        cfg: &TextConfig,
+        weights: &Weights,
+        vb: &VarBuilder,
+        products: Products,
+    ) -> Result<Self> {
+        let layer = |i| TextLayer::new(cfg, &vb.pp("encoder.layer").pp(i), products);
         Ok(Self {
-            embeddings: TextEmbeddings::new(cfg, &vb.pp("embeddings"))?,
+            embeddings: TextEmbeddings::new(cfg, weights, &vb.pp("embeddings"))?,
             layers: (0..cfg.num_hidden_layers)
                 .map(layer)
                 .collect::<Result<_>>()?,
@@ -80,7 +86,7 @@ impl TextTower {
 }
 
 struct TextEmbeddings {
-    word_embeddings: Embedding,
+    word_embeddings: Rows,
     position_embeddings: Embedding,
     /// Segment 0, the only one in use, `[D]`.
     token_type_embedding: Tensor,
@@ -88,11 +94,11 @@ struct TextEmbeddings {
 }
 
 impl TextEmbeddings {
-    fn new(cfg: &TextConfig, vb: &VarBuilder) -> Result<Self> {
+    fn new(cfg: &TextConfig, weights: &Weights, vb: &VarBuilder) -> Result<Self> {
         let d = cfg.hidden_size;
         let token_types = vb.get((cfg.type_vocab_size, d), "token_type_embeddings.weight")?;
         Ok(Self {
-            word_embeddings: embedding(cfg.vocab_size, d, vb.pp("word_embeddings"))?,
+            word_embeddings: weights.rows((cfg.vocab_size, d), &vb.pp("word_embeddings.weight"))?,
             position_embeddings: embedding(
                 cfg.max_position_embeddings,
                 d,
@@ -104,24 +110,23 @@ impl TextEmbeddings {
     }
 
     fn forward(&self, batch: &TextBatch) -> Result<Tensor> {
-        let words = self.word_embeddings.forward(&batch.input_ids)?; // [B, L, D]
+        let words = self.word_embeddings.of(&batch.input_ids)?; // [B, L, D]
         let positions = self.position_embeddings.forward(&batch.position_ids)?;
         let sum = (words.broadcast_add(&self.token_type_embedding)? + positions)?;
         self.layer_norm.forward(&sum)
     }
 }
 
-/// Its products are candle's: a query is a dozen tokens, for which packing weights would take longer than it saves.
 struct TextLayer {
     attention: AttentionBlock,
     mlp: MlpBlock,
 }
 
 impl TextLayer {
-    fn new(cfg: &TextConfig, vb: &VarBuilder) -> Result<Self> {
+    fn new(cfg: &TextConfig, vb: &VarBuilder, products: Products) -> Result<Self> {
         Ok(Self {
-            attention: AttentionBlock::new(cfg, &vb.pp("attention"), Products::Plain)?,
-            mlp: MlpBlock::new(cfg, vb, Products::Plain)?,
+            attention: AttentionBlock::new(cfg, &vb.pp("attention"), products)?,
+            mlp: MlpBlock::new(cfg, vb, products)?,
         })
     }
 

@@ -1,6 +1,6 @@
 //! The image tower: CLIP's vision transformer.
 
-use bt_kernels::Activation;
+use bt_kernels::{Activation, Format};
 use candle_core::{IndexOp, Module, Result, Tensor};
 use candle_nn::{LayerNorm, VarBuilder};
 
@@ -67,12 +67,14 @@ impl VisionEmbeddings {
     fn new(cfg: &VisionConfig, vb: &VarBuilder, products: Products) -> Result<Self> {
         let (w, c, p) = (cfg.hidden_size, cfg.num_channels, cfg.patch_size);
         // A convolution whose stride is its kernel is a matrix product over flattened patches.
-        let kernel = vb
-            .get((w, c, p, p), "patch_embedding.weight")?
-            .reshape((w, c * p * p))?;
+        let name = vb.pp("patch_embedding").prefix();
+        let kernel = || -> Result<_> {
+            let kernel = vb.get((w, c, p, p), "patch_embedding.weight")?;
+            Ok((kernel.reshape((w, c * p * p))?, None))
+        };
         Ok(Self {
             class_embedding: vb.get(w, "class_embedding")?,
-            patch_embedding: Dense::of(kernel, None, products)?,
+            patch_embedding: Dense::named(&name, [c * p * p, w], products, kernel)?,
             position_embedding: vb.get((cfg.num_tokens(), w), "position_embedding.weight")?,
             patch_size: p,
         })
@@ -103,17 +105,20 @@ struct ResidualAttention {
     c_fc: Dense,
     c_proj: Dense,
     heads: usize,
-    products: Products,
+    packed: Option<Format>,
 }
 
 impl ResidualAttention {
     fn new(cfg: &VisionConfig, vb: &VarBuilder, products: Products) -> Result<Self> {
         let w = cfg.hidden_size;
-        let weight = vb.get((3 * w, w), "attn.in_proj_weight")?;
-        let bias = vb.get(3 * w, "attn.in_proj_bias")?;
         let third = |i: usize| -> Result<Dense> {
-            let rows = i * w..(i + 1) * w;
-            Dense::of(weight.i(rows.clone())?, Some(bias.i(rows)?), products)
+            let name = vb.pp("attn.in_proj").pp(i).prefix();
+            Dense::named(&name, [w, w], products, || {
+                let rows = i * w..(i + 1) * w;
+                let weight = vb.get((3 * w, w), "attn.in_proj_weight")?;
+                let bias = vb.get(3 * w, "attn.in_proj_bias")?;
+                Ok((weight.i(rows.clone())?, Some(bias.i(rows)?)))
+            })
         };
         Ok(Self {
             ln_1: layer_norm(w, cfg.layer_norm_eps, &vb.pp("ln_1"))?,
@@ -123,7 +128,7 @@ impl ResidualAttention {
             c_fc: Dense::new(w, 4 * w, &vb.pp("mlp.c_fc"), products)?,
             c_proj: Dense::new(4 * w, w, &vb.pp("mlp.c_proj"), products)?,
             heads: w / 64,
-            products,
+            packed: products.format(),
         })
     }
 
@@ -131,9 +136,14 @@ impl ResidualAttention {
     fn forward(&self, hidden: &Tensor, tokens: Tokens) -> Result<Tensor> {
         let normed = self.ln_1.forward(hidden)?;
         let [query, key, value] = &self.in_proj;
-        let query = query.forward(&tokens.of(&normed)?)?;
-        let (key, value) = (key.forward(&normed)?, value.forward(&normed)?);
-        let attended = attention([&query, &key, &value], self.heads, None, self.products)?;
+        let [query, key, value] = match tokens {
+            Tokens::All => Dense::each([query, key, value], &normed)?,
+            Tokens::First => {
+                let [key, value] = Dense::each([key, value], &normed)?;
+                [query.forward(&tokens.of(&normed)?)?, key, value]
+            }
+        };
+        let attended = attention([&query, &key, &value], self.heads, None, self.packed)?;
         let hidden = self.out_proj.onto(&attended, &tokens.of(hidden)?)?;
         let normed = self.ln_2.forward(&hidden)?;
         let inner = self.c_fc.activated(&normed, Activation::QuickGelu)?;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use candle_core::pickle::PthTensors;
 use candle_core::safetensors::MmapedSafetensors;
@@ -18,6 +19,7 @@ pub(super) struct Weights {
     files: Arc<Files>,
     /// Shapes by name, sorted, so that whatever walks them is deterministic.
     shapes: Arc<BTreeMap<String, Vec<usize>>>,
+    paths: Arc<[PathBuf]>,
 }
 
 enum Files {
@@ -65,6 +67,7 @@ impl Weights {
         Ok(Self {
             files: Arc::new(Files::Safetensors(mapped)),
             shapes: Arc::new(shapes),
+            paths: files.into(),
         })
     }
 
@@ -86,6 +89,7 @@ impl Weights {
         Ok(Self {
             files: Arc::new(Files::Pth(archives)),
             shapes: Arc::new(shapes),
+            paths: files.into(),
         })
     }
 
@@ -101,9 +105,79 @@ impl Weights {
             .to_vec1()
     }
 
+    /// Bytes, and nanoseconds since 1970, of each file.
+    pub(super) fn sizes_and_times(&self) -> std::io::Result<Vec<(u64, u128)>> {
+        let of = |path: &PathBuf| {
+            let metadata = path.metadata()?;
+            let modified = metadata.modified()?.duration_since(UNIX_EPOCH);
+            Ok((metadata.len(), modified.map_or(0, |time| time.as_nanos())))
+        };
+        self.paths.iter().map(of).collect()
+    }
+
     /// A `VarBuilder` over all tensors under their names in the files.
     pub(super) fn var_builder(&self, dtype: DType, device: &Device) -> VarBuilder<'static> {
         VarBuilder::from_backend(Box::new(self.clone()), dtype, device.clone())
+    }
+}
+
+/// A table of which few rows are wanted at a time: they are read from the file when they are.
+pub(super) struct Rows {
+    weights: Weights,
+    name: String,
+    width: usize,
+    dtype: DType,
+    device: Device,
+    /// The whole table, where the file does not lie in memory as it is.
+    table: Option<Tensor>,
+}
+
+impl Weights {
+    /// The rows of the tensor that `vb` names, of `shape` [rows, D].
+    pub(super) fn rows(&self, shape: (usize, usize), vb: &VarBuilder) -> candle_core::Result<Rows> {
+        let name = vb.prefix();
+        let found = self.shapes.get(&name).map(Vec::as_slice);
+        let is_mapped =
+            matches!(*self.files, Files::Safetensors(_)) && found == Some(&[shape.0, shape.1]);
+        let (dtype, device) = (vb.dtype(), vb.device().clone());
+        let read =
+            || SimpleBackend::get(self, shape.into(), &name, Init::Const(0.0), dtype, &device);
+        Ok(Rows {
+            table: (!is_mapped).then(read).transpose()?,
+            weights: self.clone(),
+            width: shape.1,
+            name,
+            dtype,
+            device,
+        })
+    }
+}
+
+impl Rows {
+    /// The rows `ids`, `[B, L]` → `[B, L, D]`.
+    pub(super) fn of(&self, ids: &Tensor) -> candle_core::Result<Tensor> {
+        let (b, l) = ids.dims2()?;
+        let shape = (b, l, self.width);
+        let ids = ids.flatten_all()?;
+        if let Some(table) = &self.table {
+            return table.index_select(&ids, 0)?.reshape(shape);
+        }
+        let Files::Safetensors(files) = self.weights.files.as_ref() else {
+            bail!("tensor {} is not mapped", self.name)
+        };
+        let table = files.get(&self.name)?;
+        let dtype = DType::try_from(table.dtype())?;
+        let row_bytes = self.width * dtype.size_in_bytes();
+        let mut rows = Vec::with_capacity(b * l * row_bytes);
+        for id in ids.to_vec1::<u32>()? {
+            match table.data().chunks_exact(row_bytes).nth(id as usize) {
+                Some(row) => rows.extend_from_slice(row),
+                None => bail!("tensor {} has no row {id}", self.name),
+            }
+        }
+        Tensor::from_raw_buffer(&rows, dtype, &[b, l, self.width], &Device::Cpu)?
+            .to_dtype(self.dtype)?
+            .to_device(&self.device)
     }
 }
 
