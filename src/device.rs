@@ -50,15 +50,15 @@ impl DeviceChoice {
 /// Embeddings, logits and scores are f32 whatever it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {
-    /// bf16 on CUDA and on CPUs that have AVX512-BF16, f16 on Metal, else f32.
+    /// bf16 on CUDA and on CPUs that are faster in it (AVX512-BF16), f16 on Metal, else f32.
     #[default]
     Auto,
     /// 32-bit floats, everywhere.
     F32,
-    /// Brain floats: the range of f32 in 16 bits. On a CPU only the weights and what they are multiplied with, in the
-    /// image tower and the cross-modal layers.
+    /// Brain floats: the range of f32 in 16 bits. On a CPU only the weights, in the image tower and the cross-modal
+    /// layers, and with AVX512-BF16 what they are multiplied with; with AVX2 or NEON it saves memory, not time.
     Bf16,
-    /// 8-bit integers with scales, instead of those; only on CPUs that have AVX512-VNNI.
+    /// 8-bit integers with scales, instead of those; only on CPUs, with AVX2 or NEON's dot products.
     Int8,
     /// Half floats; not on the CPU, which has no arithmetic for them.
     F16,
@@ -93,16 +93,16 @@ impl Precision {
         match (self, device) {
             (Self::F16, Device::Cpu) => no("the CPU computes in f32, bf16 or int8, not in f16"),
             (Self::Bf16, Device::Cpu) if !has(Format::Bf16) => {
-                no("this CPU has no bf16 products (AVX512-BF16): use --precision f32")
+                no("this CPU has neither AVX2 nor NEON for bf16: use --precision f32")
             }
             (Self::Int8, Device::Cpu) if !has(Format::Int8) => {
-                no("this CPU has no int8 products (AVX512-VNNI): use --precision f32")
+                no("this CPU has neither AVX2 nor NEON's dot products for int8: use --precision f32")
             }
             (Self::Int8, Device::Cuda(_) | Device::Metal(_)) => {
                 no("int8 is for the CPU: accelerators compute in bf16 or f16")
             }
             (Self::Bf16, Device::Cpu) => Ok(packed(Format::Bf16)),
-            (Self::Auto, Device::Cpu) if has(Format::Bf16) => Ok(packed(Format::Bf16)),
+            (Self::Auto, Device::Cpu) if Format::Bf16.beats_f32() => Ok(packed(Format::Bf16)),
             (Self::Int8, Device::Cpu) => Ok(packed(Format::Int8)),
             (Self::F32 | Self::Auto, Device::Cpu) if has(Format::F32) => Ok(packed(Format::F32)),
             (Self::F32, _) | (Self::Auto, Device::Cpu) => Ok(all(DType::F32)),
@@ -194,6 +194,6 @@ mod tests {
         }
         let auto = on_cpu(Precision::Auto).expect("everywhere");
         let is_bf16 = auto.packed == Some(Format::Bf16);
-        assert_eq!(is_bf16, Format::Bf16.is_supported());
+        assert_eq!(is_bf16, Format::Bf16.beats_f32());
     }
 }

@@ -1,16 +1,18 @@
-//! How near products with packed weights come to what this machine can do.
+//! How near products with packed weights come to what this machine can do, with each kernel that it has instructions for,
+//! and how they compare with the f32 products of the crate gemm, which are candle's (AVX2 where there is AVX-512, too).
 //!
 //! Measured: G operations a second (2·M·K·N each) of `Packed::forward`, the rounding of activations and the bias
-//! included, on all of rayon's threads; and of a loop that does nothing but the format's instruction on registers, on
+//! included, on all of rayon's threads; and of a loop that does nothing but the kernel's instructions on registers, on
 //! as many threads: the machine's peak. Best of the rounds, which alternate. Data: uniform random numbers.
 //!
 //! ```text
 //! cargo bench -p bt-kernels [-- ROUNDS]
+//! BT_KERNELS=avx2 cargo bench -p bt-kernels
 //! ```
 
 use std::time::Instant;
 
-use bt_kernels::{Activation, Attention, Format, Packed, attention};
+use bt_kernels::{Activation, Attention, Format, Kernel, Packed, attention_with};
 
 /// M × K × N of BridgeTower large: one photo's tokens, and eight photos'.
 const SHAPES: [(usize, usize, usize); 6] = [
@@ -32,86 +34,133 @@ fn main() {
         "{} threads, best of {rounds} rounds, G op/s",
         rayon::current_num_threads()
     );
-    for format in [Format::F32, Format::Bf16, Format::Int8] {
-        if !format.is_supported() {
-            println!("{format:?}: this machine has no such instruction");
-            continue;
-        }
+    for kernel in Kernel::available() {
         let cases: Vec<Case> = SHAPES
             .iter()
-            .map(|shape| Case::new(format, *shape))
+            .map(|shape| Case::new(kernel, *shape))
             .collect();
-        let (mut peak, mut best) = (0f64, [0f64; SHAPES.len()]);
+        let mut peak = 0f64;
+        let mut best = [(0f64, 0f64); SHAPES.len()];
         for _ in 0..rounds {
-            peak = peak.max(peak::measure(format));
-            for (best, case) in best.iter_mut().zip(&cases) {
+            peak = peak.max(peak::measure(kernel));
+            for ((best, gemm), case) in best.iter_mut().zip(&cases) {
                 *best = best.max(case.measure());
+                if kernel.format() == Format::F32 {
+                    *gemm = gemm.max(case.measure_gemm());
+                }
             }
         }
-        println!("{format:?}: peak {peak:.0}");
-        for (best, (m, k, n)) in best.iter().zip(SHAPES) {
-            println!(
+        println!("{kernel:?}: peak {peak:.0}");
+        for ((best, gemm), (m, k, n)) in best.iter().zip(SHAPES) {
+            print!(
                 "  {m} × {k} × {n}: {best:.0}, {:.0} % of the peak",
                 100.0 * best / peak
             );
+            match kernel.format() {
+                Format::F32 => println!(", {:.2} × gemm's {gemm:.0}", best / gemm),
+                _ => println!(),
+            }
         }
         println!(
             "  attention, 442 tokens, 16 heads of 64: {:.2} ms",
-            1e3 * attention_seconds(format, rounds)
+            1e3 * attention_seconds(kernel, rounds)
         );
     }
 }
 
 /// The best of `rounds`.
-fn attention_seconds(format: Format, rounds: usize) -> f64 {
+fn attention_seconds(kernel: &'static Kernel, rounds: usize) -> f64 {
     let (tokens, d) = (442, 1024);
     let x = vec![0.5f32; tokens * d];
+    let inputs = Attention {
+        format: kernel.format(),
+        query: &x,
+        key: &x,
+        value: &x,
+        mask: None,
+        batch: 1,
+        heads: 16,
+        head_width: 64,
+        query_len: tokens,
+        key_len: tokens,
+    };
     let measure = || {
         let started = Instant::now();
-        std::hint::black_box(attention(Attention {
-            format,
-            query: &x,
-            key: &x,
-            value: &x,
-            mask: None,
-            batch: 1,
-            heads: 16,
-            head_width: 64,
-            query_len: tokens,
-            key_len: tokens,
-        }));
+        std::hint::black_box(attention_with(kernel, inputs));
         started.elapsed().as_secs_f64()
     };
     (0..rounds).map(|_| measure()).fold(f64::INFINITY, f64::min)
 }
 
 struct Case {
-    weights: Packed,
+    shape: (usize, usize, usize),
     x: Vec<f32>,
-    operations: f64,
+    weights: Vec<f32>,
+    packed: Packed,
 }
 
 impl Case {
-    fn new(format: Format, (m, k, n): (usize, usize, usize)) -> Self {
+    fn new(kernel: &'static Kernel, shape: (usize, usize, usize)) -> Self {
+        let (m, k, n) = shape;
         let number = |i: usize| ((i.wrapping_mul(2_654_435_761)) % 2048) as f32 / 1024.0 - 1.0;
         let weights: Vec<f32> = (0..n * k).map(number).collect();
         Self {
-            weights: Packed::new(format, &weights, k, &vec![0.1; n]),
+            shape,
             x: (0..m * k).map(number).collect(),
-            operations: 2.0 * (m * k * n) as f64,
+            packed: Packed::with(kernel, &weights, k, &vec![0.1; n]),
+            weights,
         }
     }
 
     fn measure(&self) -> f64 {
         let started = Instant::now();
-        std::hint::black_box(self.weights.forward(&self.x, Activation::None, None));
-        self.operations / started.elapsed().as_secs_f64() / 1e9
+        std::hint::black_box(self.packed.forward(&self.x, Activation::None, None));
+        self.speed(started)
+    }
+
+    /// x · weightsᵀ as candle calls for it.
+    #[allow(unsafe_code)]
+    fn measure_gemm(&self) -> f64 {
+        let (m, k, n) = self.shape;
+        let started = Instant::now();
+        let mut out = vec![0f32; m * n];
+        // SAFETY: as long as their shapes and strides say.
+        unsafe {
+            gemm::gemm(
+                m,
+                n,
+                k,
+                out.as_mut_ptr(),
+                1,
+                n as isize,
+                false,
+                self.x.as_ptr(),
+                1,
+                k as isize,
+                self.weights.as_ptr(),
+                k as isize,
+                1,
+                0.0,
+                1.0,
+                false,
+                false,
+                false,
+                gemm::Parallelism::Rayon(rayon::current_num_threads()),
+            );
+        }
+        std::hint::black_box(out);
+        self.speed(started)
+    }
+
+    fn speed(&self, started: Instant) -> f64 {
+        let (m, k, n) = self.shape;
+        2.0 * (m * k * n) as f64 / started.elapsed().as_secs_f64() / 1e9
     }
 }
 
 #[cfg(not(target_arch = "x86_64"))]
 mod peak {
-    pub fn measure(_: bt_kernels::Format) -> f64 {
+    pub fn measure(_: &bt_kernels::Kernel) -> f64 {
         f64::NAN
     }
 }
@@ -120,95 +169,101 @@ mod peak {
 #[allow(unsafe_code)]
 mod peak {
     use std::arch::x86_64::{
-        __m512bh, __m512i, _mm512_dpbf16_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps,
-        _mm512_reduce_add_epi32, _mm512_reduce_add_ps, _mm512_set1_epi32, _mm512_set1_ps,
+        __m512bh, __m512i, _mm256_add_epi32, _mm256_dpbusd_avx_epi32, _mm256_fmadd_ps,
+        _mm256_madd_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm512_dpbf16_ps,
+        _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_set1_epi32, _mm512_set1_ps,
     };
+    use std::hint::black_box;
     use std::mem::transmute;
     use std::time::Instant;
 
-    use bt_kernels::Format;
+    use bt_kernels::{Format, Kernel};
 
     const LOOPS: usize = 400_000;
-    /// Sums in flight: enough to hide the instruction's latency.
-    const SUMS: usize = 24;
 
-    /// G operations a second of the format's instruction, on all threads.
-    pub fn measure(format: Format) -> f64 {
-        let started = Instant::now();
-        rayon::broadcast(|_| {
-            // SAFETY: the caller asked whether the format is supported.
-            match format {
-                Format::F32 => {
-                    std::hint::black_box(unsafe { f32() });
+    /// A loop of `$dot` on `$sums` independent sums, enough to hide its latency, of `$operations` each.
+    macro_rules! peak {
+        ($sums:literal, $operations:literal, $zero:expr, $one:expr, $dot:expr, $($feature:literal),+) => {{
+            $(#[target_feature(enable = $feature)])+
+            unsafe fn spin() {
+                let mut sums = [$zero; $sums];
+                let b = black_box($one);
+                for _ in 0..LOOPS {
+                    let a = black_box($one);
+                    for sum in &mut sums {
+                        *sum = $dot(*sum, a, b);
+                    }
                 }
-                Format::Bf16 => {
-                    std::hint::black_box(unsafe { bf16() });
-                }
-                Format::Int8 => {
-                    std::hint::black_box(unsafe { int8() });
-                }
+                black_box(sums);
             }
-        });
-        let per_instruction = match format {
-            Format::F32 => 32,
-            Format::Bf16 => 64,
-            Format::Int8 => 128,
-        };
-        let operations = rayon::current_num_threads() * LOOPS * SUMS * per_instruction;
-        operations as f64 / started.elapsed().as_secs_f64() / 1e9
+            let started = Instant::now();
+            // SAFETY: the kernel is available.
+            rayon::broadcast(|_| unsafe { spin() });
+            let operations = rayon::current_num_threads() * LOOPS * $sums * $operations;
+            operations as f64 / started.elapsed().as_secs_f64() / 1e9
+        }};
     }
 
-    #[target_feature(enable = "avx512f")]
-    unsafe fn f32() -> f32 {
-        let (mut a, b) = (_mm512_set1_ps(1.0), _mm512_set1_ps(0.5));
-        let mut sums = [_mm512_set1_ps(0.0); SUMS];
-        for _ in 0..LOOPS {
-            a = std::hint::black_box(a);
-            for sum in &mut sums {
-                *sum = _mm512_fmadd_ps(a, b, *sum);
-            }
-        }
-        sums.map(|sum| _mm512_reduce_add_ps(sum)).iter().sum()
-    }
-
-    #[target_feature(enable = "avx512f,avx512bf16")]
-    unsafe fn bf16() -> f32 {
-        let (mut a, b) = (
-            _mm512_set1_epi32(0x3f80_3f80),
-            _mm512_set1_epi32(0x3f00_3f00),
-        );
-        let mut sums = [_mm512_set1_ps(0.0); SUMS];
-        for _ in 0..LOOPS {
-            a = std::hint::black_box(a);
-            for sum in &mut sums {
+    /// G operations a second of the kernel's instructions, on all threads.
+    pub fn measure(kernel: &Kernel) -> f64 {
+        match (kernel.set(), kernel.format()) {
+            ("avx512", Format::F32) => peak!(
+                24,
+                32,
+                _mm512_set1_ps(0.0),
+                _mm512_set1_ps(1.0),
+                |sum, a, b| _mm512_fmadd_ps(a, b, sum),
+                "avx512f"
+            ),
+            ("avx512", Format::Bf16) => peak!(
+                24,
+                64,
+                _mm512_set1_ps(0.0),
+                _mm512_set1_epi32(0x3f80_3f80),
                 // SAFETY: the same 512 bits.
-                let (a, b) = unsafe {
-                    (
-                        transmute::<__m512i, __m512bh>(a),
-                        transmute::<__m512i, __m512bh>(b),
-                    )
-                };
-                *sum = _mm512_dpbf16_ps(*sum, a, b);
-            }
+                |sum, a, b| unsafe {
+                    let pairs = |x| transmute::<__m512i, __m512bh>(x);
+                    _mm512_dpbf16_ps(sum, pairs(a), pairs(b))
+                },
+                "avx512f",
+                "avx512bf16"
+            ),
+            ("avx512", Format::Int8) => peak!(
+                24,
+                128,
+                _mm512_set1_epi32(0),
+                _mm512_set1_epi32(0x0101_0101),
+                |sum, a, b| _mm512_dpbusd_epi32(sum, a, b),
+                "avx512f",
+                "avx512vnni"
+            ),
+            ("avxvnni", Format::Int8) => peak!(
+                12,
+                64,
+                _mm256_set1_epi32(0),
+                _mm256_set1_epi32(0x0101_0101),
+                |sum, a, b| _mm256_dpbusd_avx_epi32(sum, a, b),
+                "avx2",
+                "avxvnni"
+            ),
+            ("avx2", Format::Int8) => peak!(
+                12,
+                32,
+                _mm256_set1_epi32(0),
+                _mm256_set1_epi32(0x0001_0001),
+                |sum, a, b| _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)),
+                "avx2"
+            ),
+            ("avx2", Format::F32 | Format::Bf16) => peak!(
+                12,
+                16,
+                _mm256_set1_ps(0.0),
+                _mm256_set1_ps(1.0),
+                |sum, a, b| _mm256_fmadd_ps(a, b, sum),
+                "avx2",
+                "fma"
+            ),
+            _ => f64::NAN,
         }
-        sums.map(|sum| _mm512_reduce_add_ps(sum)).iter().sum()
-    }
-
-    #[target_feature(enable = "avx512f,avx512vnni")]
-    unsafe fn int8() -> i32 {
-        let (mut a, b) = (
-            _mm512_set1_epi32(0x0101_0101),
-            _mm512_set1_epi32(0x0101_0101),
-        );
-        let mut sums = [_mm512_set1_epi32(0); SUMS];
-        for _ in 0..LOOPS {
-            a = std::hint::black_box(a);
-            for sum in &mut sums {
-                *sum = _mm512_dpbusd_epi32(*sum, a, b);
-            }
-        }
-        sums.map(|sum| _mm512_reduce_add_epi32(sum))
-            .iter()
-            .fold(0, |s, x| s.wrapping_add(*x))
     }
 }

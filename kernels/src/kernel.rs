@@ -1,17 +1,24 @@
 //! Which instruction sets there are, and what each has to bring along.
 #![allow(unsafe_code)]
 
+#[cfg(target_arch = "aarch64")]
+use std::arch::is_aarch64_feature_detected as is_detected;
+#[cfg(target_arch = "x86_64")]
+use std::arch::is_x86_feature_detected as is_detected;
 use std::fmt;
+use std::sync::LazyLock;
 
 use crate::Format;
 use crate::attention::{exponentials, store_scaled};
-#[cfg(target_arch = "x86_64")]
-use crate::avx512;
+#[cfg(target_arch = "aarch64")]
+use crate::neon;
 use crate::norm::{LayerNorm, normalize};
 use crate::packed::{Finish, finish};
 use crate::rows::{pack_columns, pack_rows, round};
 use crate::tile::{COLUMNS, Step, Tile, multiply};
 use crate::vector::Vector;
+#[cfg(target_arch = "x86_64")]
+use crate::{avx2, avx512};
 
 /// How one instruction set multiplies in one format. Everything else is written once, on top of this.
 pub(crate) trait Product {
@@ -96,7 +103,7 @@ macro_rules! kernel {
             set: $set,
             format: <$product as Product>::FORMAT,
             parts: <$product as Product>::PARTS,
-            has_instructions: || true $(&& is_x86_feature_detected!($feature))+,
+            has_instructions: || true $(&& is_detected!($feature))+,
             round: round_with,
             multiply: for_rows!(multiply_with, $rows),
             finish: finish_with,
@@ -110,35 +117,37 @@ macro_rules! kernel {
 }
 
 /// A function for each number of rows of a tile.
+#[rustfmt::skip]
 macro_rules! for_rows {
-    ($function:ident, 14) => {
+    ($f:ident, 6) => {
+        &[$f::<1>, $f::<2>, $f::<3>, $f::<4>, $f::<5>, $f::<6>]
+    };
+    ($f:ident, 14) => {
         &[
-            $function::<1>,
-            $function::<2>,
-            $function::<3>,
-            $function::<4>,
-            $function::<5>,
-            $function::<6>,
-            $function::<7>,
-            $function::<8>,
-            $function::<9>,
-            $function::<10>,
-            $function::<11>,
-            $function::<12>,
-            $function::<13>,
-            $function::<14>,
+            $f::<1>, $f::<2>, $f::<3>, $f::<4>, $f::<5>, $f::<6>, $f::<7>,
+            $f::<8>, $f::<9>, $f::<10>, $f::<11>, $f::<12>, $f::<13>, $f::<14>,
         ]
     };
 }
 
-/// All kernels; of each format the best first, of each instruction set f32 last.
+/// All kernels: the widest instruction set first, and in each f32 last.
 #[cfg(target_arch = "x86_64")]
 static KERNELS: &[Kernel] = &[
     kernel!("avx512", avx512::Int8, 14 rows, "avx512f", "avx512vnni"),
     kernel!("avx512", avx512::Bf16, 14 rows, "avx512f", "avx512bf16"),
     kernel!("avx512", avx512::F32, 14 rows, "avx512f"),
+    kernel!("avxvnni", avx2::Int8Vnni, 6 rows, "avx2", "fma", "avxvnni"),
+    kernel!("avx2", avx2::Int8, 6 rows, "avx2", "fma"),
+    kernel!("avx2", avx2::Bf16, 6 rows, "avx2", "fma"),
+    kernel!("avx2", avx2::F32, 6 rows, "avx2", "fma"),
 ];
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(target_arch = "aarch64")]
+static KERNELS: &[Kernel] = &[
+    kernel!("neon", neon::Int8, 6 rows, "neon", "dotprod"),
+    kernel!("neon", neon::Bf16, 6 rows, "neon"),
+    kernel!("neon", neon::F32, 6 rows, "neon"),
+];
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 static KERNELS: &[Kernel] = &[];
 
 /// A [`Product`] with all that is written on top of it, compiled with its instructions: what the drivers call.
@@ -170,9 +179,25 @@ type Round = unsafe fn(&[f32], (usize, usize, usize), f32, &mut [u32], &mut [f32
 type Multiply = unsafe fn(*const u32, &[Step], &mut Tile);
 
 impl Kernel {
-    /// Those that this machine has the instructions for, the best of a format first.
+    /// Those that this machine has the instructions for, the best of a format first. The environment variable
+    /// `BT_KERNELS` may name the widest instruction set that counts, or `none`.
+    ///
+    /// # Panics
+    ///
+    /// Where that names what there is not.
     pub fn available() -> impl Iterator<Item = &'static Self> {
-        KERNELS.iter().filter(|kernel| (kernel.has_instructions)())
+        static WIDEST: LazyLock<Option<String>> = LazyLock::new(|| {
+            let widest = std::env::var("BT_KERNELS").ok()?;
+            assert!(
+                widest == "none" || KERNELS.iter().any(|kernel| kernel.set == widest),
+                "BT_KERNELS is {widest:?}, but there is {KERNELS:?}; `none` for none of them"
+            );
+            Some(widest)
+        });
+        KERNELS
+            .iter()
+            .skip_while(|kernel| WIDEST.as_ref().is_some_and(|widest| widest != kernel.set))
+            .filter(|kernel| (kernel.has_instructions)())
     }
 
     /// The best that this machine has for products in `format`.
@@ -184,21 +209,35 @@ impl Kernel {
         Self::best(format).unwrap_or_else(|| panic!("this machine has no {format:?} products"))
     }
 
+    /// Its instruction set.
+    pub fn set(&self) -> &'static str {
+        self.set
+    }
+
     /// The format that it multiplies in.
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// What attention multiplies with beside it: bf16 where the instruction set multiplies pairs of them, else f32.
+    /// Whether it takes less time than f32, not only less memory.
+    pub(crate) fn beats_f32(&self) -> bool {
+        match self.format {
+            Format::F32 => false,
+            Format::Bf16 => self.parts == 1,
+            Format::Int8 => true,
+        }
+    }
+
+    /// What attention multiplies with beside it: bf16 where that is faster, else f32.
     pub(crate) fn of_attention(&self) -> &'static Self {
         Self::available()
             .skip_while(|other| other.set != self.set)
             .find(|other| match other.format {
                 Format::F32 => true,
-                Format::Bf16 => self.format != Format::F32 && other.parts == 1,
+                Format::Bf16 => self.format != Format::F32 && other.beats_f32(),
                 Format::Int8 => false,
             })
-            .expect("f32 comes last in every set, or with the set that it builds on")
+            .expect("f32 comes last in a set, or in the one that it builds on")
     }
 
     /// Rows of a tile at most.

@@ -10,24 +10,35 @@
 //! between products and are rounded on the way in. Sums are f32, or exact for int8, and everything beside the
 //! products is f32.
 //!
-//! | format | weights | activations | instruction |
-//! |---|---|---|---|
-//! | [`Format::F32`] | f32 | f32 | AVX-512, `vfmadd` |
-//! | [`Format::Bf16`] | bf16 | bf16 | AVX512-BF16, `vdpbf16ps` |
-//! | [`Format::Int8`] | i8, one scale a row of the weights | u8 around 128, one scale a token | AVX512-VNNI, `vpdpbusd` |
+//! | format | weights | activations | AVX-512 | AVX2 | NEON |
+//! |---|---|---|---|---|---|
+//! | [`Format::F32`] | f32 | f32 | `vfmadd` | `vfmadd` | `fmla` |
+//! | [`Format::Bf16`] | bf16 | bf16, or f32 where weights are widened | `vdpbf16ps` (AVX512-BF16) | widened, `vfmadd` | widened, `fmla` |
+//! | [`Format::Int8`] | i8, one scale a row of the weights | 8 bits, one scale a token | `vpdpbusd` (AVX512-VNNI) | `vpdpbusd` (AVX-VNNI), or widened, `vpmaddwd` | `sdot` |
+//!
+//! What an instruction set brings along is in `avx512.rs`, `avx2.rs` and `neon.rs`; `kernel.rs` lists them and chooses
+//! at run time. All else is written once, and compiled for each.
 //!
 //! Nothing here knows of models or tensors: slices in, vectors out. [`Format::is_supported`] says whether this
 //! machine has the instructions; without them the functions panic, so ask first.
 
 // Generic code is compiled once for each instruction set: only what is inlined takes on its instructions.
 #![allow(clippy::inline_always)]
+#![cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    allow(dead_code, unused_imports, unused_macros)
+)]
 
 mod attention;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod kernel;
 mod math;
 mod memory;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod norm;
 mod packed;
 mod rows;
@@ -56,6 +67,11 @@ impl Format {
     /// Whether this machine has the instructions for products in this format.
     pub fn is_supported(self) -> bool {
         Kernel::best(self).is_some()
+    }
+
+    /// Whether products in this format take this machine less time than in f32, not only less memory.
+    pub fn beats_f32(self) -> bool {
+        Kernel::best(self).is_some_and(Kernel::beats_f32)
     }
 }
 

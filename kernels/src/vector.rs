@@ -71,6 +71,7 @@ pub(crate) trait Vector:
 }
 
 /// Operators of a vector type by its intrinsics.
+#[cfg(target_arch = "x86_64")]
 macro_rules! operators {
     ($vector:ident: $($trait:ident $method:ident $intrinsic:ident),+) => {
         $(impl std::ops::$trait for $vector {
@@ -84,4 +85,5 @@ macro_rules! operators {
         })+
     };
 }
+#[cfg(target_arch = "x86_64")]
 pub(crate) use operators;

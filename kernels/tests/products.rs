@@ -82,6 +82,8 @@ fn products_are_right_at_every_rest() {
         for (m, k, n) in [
             (1, 1, 1),
             (1, 64, 32),
+            (1, 1030, 97),
+            (7, 19, 41),
             (14, 30, 33),
             (15, 147, 31),
             (29, 588, 64),
@@ -129,6 +131,29 @@ fn what_fits_the_format_is_exact() {
                 (f64::from(*ours) - theirs).abs() <= theirs.abs() * 1e-6 + 1e-3,
                 "{kernel:?}: {ours} {theirs}"
             );
+        }
+    }
+}
+
+#[test]
+fn the_largest_whole_numbers_do_not_overflow() {
+    for kernel in Kernel::available() {
+        let (m, k, n) = (9, 1003, 41);
+        let limits = |count: usize, seed| -> Vec<f32> {
+            let mut x: Vec<f32> = numbers(count * k, seed)
+                .iter()
+                .map(|x| 127f32.copysign(*x))
+                .collect();
+            x[..k].fill(127.0);
+            x[k..2 * k].fill(-127.0);
+            x
+        };
+        let (x, weights) = (limits(m, 10), limits(n, 11));
+        let ours = Packed::with(kernel, &weights, k, &[]).forward(&x, Activation::None, None);
+        let theirs = plain(&x, &weights, k, &[]);
+        for (ours, theirs) in ours.iter().zip(&theirs) {
+            let off = (f64::from(*ours) - theirs).abs();
+            assert!(off < 0.5, "{kernel:?}: {ours} {theirs}");
         }
     }
 }
