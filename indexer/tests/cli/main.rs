@@ -1,5 +1,6 @@
 //! `bt-index` as its users run it, on a small random-weight checkpoint.
 
+mod cache;
 mod compact;
 mod crash;
 mod dedupe;
