@@ -70,7 +70,7 @@ pub use index::{
     IndexWriter, PhotoPredicate, Pins, Plan, SearchOptions, Status, VerifyReport, cache_path,
     compact, destroy, duplicates, export, import, verify,
 };
-pub use ingest::{BuildEvent, BuildOptions, BuildReport, ScanOptions, build};
+pub use ingest::{BuildEvent, BuildOptions, BuildReport, ScanOptions, build, find_photos};
 pub use photo::{ContentHash, GpsPosition, Photo, PhotoId, PhotoMetadata};
 pub use processor::{
     DecodedPhoto, Encoded, ImageProcessor, Pixels, Processor, TextProcessor, TokenIds,

@@ -89,6 +89,13 @@ pub enum Command {
         source: PathBuf,
     },
 
+    /// Check, on your own photos, that a faster number format answers as f32 does
+    ///
+    /// Every text is asked of every photo, in f32 and in the format that --precision names, or in the default
+    /// one and in int8. Reports how near embeddings and match probabilities are, whether photos keep their
+    /// order, and how fast each is. Changes nothing.
+    CheckPrecision(CheckPrecisionArgs),
+
     /// Write shell completions or the manual page
     Generate { what: Generated },
 }
@@ -196,6 +203,35 @@ pub struct DedupeArgs {
         value_parser = similarity
     )]
     pub similarity: f32,
+
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckPrecisionArgs {
+    /// Folders of photos [default: those of --texts, where it names some, else those of the index]
+    #[arg(value_name = "DIR")]
+    pub folders: Vec<PathBuf>,
+
+    /// What to ask: a text file, one query a line, or pictures with captions as bt-query eval reads them
+    /// (.jsonl or .json) [default: a few queries that suit any collection]
+    #[arg(long, value_name = "FILE", env = "BT_TEXTS")]
+    pub texts: Option<PathBuf>,
+
+    /// How many photos to read, taken evenly from all
+    #[arg(long, value_name = "N", default_value_t = 64, env = "BT_PHOTOS",
+          value_parser = clap::value_parser!(u32).range(2..))]
+    pub photos: u32,
+
+    /// How many texts to ask, taken evenly from all
+    #[arg(long, value_name = "N", default_value_t = 8, env = "BT_QUERIES",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub queries: u32,
+
+    #[command(flatten)]
+    pub model: ModelArgs,
 
     /// As JSON
     #[arg(long)]

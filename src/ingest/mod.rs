@@ -184,6 +184,12 @@ pub fn build(
     intake.finish(roots, cancel)
 }
 
+/// The photos that a build of `folders` would look at, sorted by path.
+pub fn find_photos(folders: &[PathBuf], options: &ScanOptions) -> Result<Vec<PathBuf>> {
+    let scan = scan(&canonical_roots(folders)?, options)?;
+    Ok(scan.files.into_iter().map(|file| file.path).collect())
+}
+
 /// The difference between the folders and the index.
 struct Plan {
     found: usize,

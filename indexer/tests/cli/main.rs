@@ -5,6 +5,7 @@ mod compact;
 mod crash;
 mod dedupe;
 mod ignore;
+mod precision;
 mod transfer;
 
 use std::path::{Path, PathBuf};
