@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use bridgetower::eval::Dataset;
 use bridgetower::eval::fidelity::{Answers, Fidelity, Sample, Speed};
 use bridgetower::{Engine, Error, IndexReader, Photo, Precision, ScanOptions, Status, find_photos};
@@ -89,20 +89,20 @@ fn formats(
 ) -> anyhow::Result<Vec<Engine>> {
     let mut formats = Vec::new();
     if asked == Precision::Auto {
+        formats.push(load(Precision::Auto)?);
         // A machine without int8 has one format less to compare.
-        formats.extend([load(Precision::Auto)?]);
         formats.extend(load(Precision::Int8).ok());
     } else {
         formats.push(load(asked)?);
     }
     formats.retain(|engine| engine.model().number_format() != "f32");
-    match formats.is_empty() {
-        true if asked == Precision::Auto => {
-            bail!("this machine computes in f32 only: there is nothing to compare")
-        }
-        true => bail!("f32 is what the others are compared with: give --precision bf16 or int8"),
-        false => Ok(formats),
-    }
+    let reason = if asked == Precision::Auto {
+        "this machine computes in f32 only: there is nothing to compare"
+    } else {
+        "f32 is what the others are compared with: give --precision bf16 or int8"
+    };
+    ensure!(!formats.is_empty(), reason);
+    Ok(formats)
 }
 
 /// Which photos and which texts.
@@ -200,9 +200,10 @@ impl Report<'_> {
     ///   speed       447.63 photos a second (1.60 ×), 469.62 pairs (1.31 ×)
     /// ```
     fn print(&self, out: &mut impl Write) -> std::io::Result<()> {
-        let built_in = match self.material.are_texts_built_in {
-            true => ", built in (--texts FILE asks your own)",
-            false => "",
+        let built_in = if self.material.are_texts_built_in {
+            ", built in (--texts FILE asks your own)"
+        } else {
+            ""
         };
         writeln!(
             out,
@@ -229,13 +230,12 @@ impl Report<'_> {
 
 fn print_format(out: &mut impl Write, found: &Fidelity, exact: Speed) -> std::io::Result<()> {
     let (name, wanted) = (found.precision, found.tolerance);
-    match found.is_faithful {
-        true => writeln!(out, "\n{name} keeps your order: use --precision {name}")?,
-        false => writeln!(
-            out,
-            "\n{name} does not keep your order: use --precision f32"
-        )?,
-    }
+    let verdict = if found.is_faithful {
+        format!("keeps your order: use --precision {name}")
+    } else {
+        "does not keep your order: use --precision f32".into()
+    };
+    writeln!(out, "\n{name} {verdict}")?;
     if let Some(embeddings) = found.embeddings {
         writeln!(
             out,

@@ -136,10 +136,9 @@ fn narrow_and_low_terminals_are_left_clean() {
         let last = seen.last();
         assert!(!last.contains('…'), "{rows} × {columns}:\n{last}");
         // What wrapped is one line again.
-        let joined: String = last
-            .lines()
-            .map(|line| format!("{line:columns$}", columns = columns.into()))
-            .collect();
+        let width = usize::from(columns);
+        let full = last.lines().map(|line| format!("{line:width$}"));
+        let joined = full.collect::<Vec<_>>().concat();
         assert_eq!(joined.matches("similarity").count(), 1, "{last}");
         let mut place = 0;
         for photo in &reranked {
