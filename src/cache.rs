@@ -9,6 +9,7 @@
 //! cut short or damaged is one that is computed again.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::SystemTime;
@@ -118,12 +119,16 @@ impl PhotoCache {
         if self.level == CacheLevel::None {
             return Ok(());
         }
+        self.write(photo, &encode(kept)?)
+    }
+
+    fn write(&self, photo: ContentHash, bytes: &[u8]) -> Result<()> {
         let path = self.path(photo);
         let folder = path.parent().unwrap_or(&self.dir);
         fs::create_dir_all(folder).map_err(Error::io(folder))?;
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let part = folder.join(format!("part-{}-{number}", std::process::id()));
-        let written = fs::write(&part, encode(kept)?).and_then(|()| fs::rename(&part, &path));
+        let written = fs::write(&part, bytes).and_then(|()| fs::rename(&part, &path));
         if written.is_err() {
             let _ = fs::remove_file(&part);
         }
@@ -136,8 +141,7 @@ impl PhotoCache {
         if !self.has_grown.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
-        let mut files = Vec::new();
-        list(&self.root, &mut files).map_err(Error::io(&self.root))?;
+        let mut files = self.files()?;
         let mut total: u64 = files.iter().map(|file| file.bytes).sum();
         if total <= self.limit {
             return Ok(());
@@ -153,6 +157,15 @@ impl PhotoCache {
             total -= file.bytes;
         }
         Ok(())
+    }
+
+    /// All that is kept, by whatever model; nothing where there is no folder yet.
+    fn files(&self) -> Result<Vec<KeptFile>> {
+        let mut files = Vec::new();
+        match list(&self.root, &mut files) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(&self.root)(error)),
+            _ => Ok(files),
+        }
     }
 
     fn path(&self, photo: ContentHash) -> PathBuf {
@@ -185,6 +198,41 @@ impl PhotoCache {
         let states = values.chunks_exact(bytes).map(state);
         let states: Vec<Tensor> = states.collect::<candle_core::Result<_>>().ok()?;
         (states.len() == self.states).then_some(Kept::States(states))
+    }
+}
+
+/// Fills a cache until it is full. Nothing leaves for what comes, as it would in a query: that would be the photos
+/// filled in first.
+pub(crate) struct Filling<'a> {
+    cache: &'a PhotoCache,
+    /// Bytes to the limit.
+    room: u64,
+}
+
+impl<'a> Filling<'a> {
+    pub(crate) fn new(cache: &'a PhotoCache) -> Self {
+        // What cannot be listed cannot be written either, and that will be told.
+        let files = cache.files().unwrap_or_default();
+        let taken: u64 = files.iter().map(|file| file.bytes).sum();
+        Self {
+            cache,
+            room: cache.limit.saturating_sub(taken),
+        }
+    }
+
+    pub(crate) fn level(&self) -> CacheLevel {
+        self.cache.level
+    }
+
+    /// Keeps what was computed of a photo, unless there is no room for it: then false.
+    pub(crate) fn store(&mut self, photo: ContentHash, kept: &Kept) -> Result<bool> {
+        let bytes = encode(kept)?;
+        let Some(left) = self.room.checked_sub(bytes.len() as u64) else {
+            return Ok(false);
+        };
+        self.cache.write(photo, &bytes)?;
+        self.room = left;
+        Ok(true)
     }
 }
 
@@ -333,6 +381,45 @@ mod tests {
         cache.trim().expect("trims");
         let left: Vec<u8> = (0..6).filter(|i| cache.path(hash(*i)).exists()).collect();
         assert_eq!(left, [0, 4, 5]);
+    }
+
+    #[test]
+    fn filling_stops_at_the_limit_and_drives_nothing_out() {
+        let (engine, dir) = (engine(), tempfile::tempdir().expect("tempdir"));
+        let kept = engine
+            .keep(CacheLevel::Split, &[pixels(&engine, 5)])
+            .expect("computes");
+        let size = encode(&kept[0]).expect("encodes").len() as u64;
+        let cache =
+            PhotoCache::new(dir.path(), &engine, CacheLevel::Split, 3 * size).expect("opens");
+        let hash = |i: u8| ContentHash([i; 32]);
+        let fill = |photos: std::ops::Range<u8>| -> Vec<bool> {
+            let mut filling = Filling::new(&cache);
+            let store = |i| filling.store(hash(i), &kept[0]).expect("stores");
+            photos.map(store).collect()
+        };
+        assert_eq!(fill(0..2), [true, true]);
+        assert_eq!(fill(2..5), [true, false, false]);
+        let there: Vec<u8> = (0..5).filter(|i| cache.load(hash(*i)).is_some()).collect();
+        assert_eq!(there, [0, 1, 2]);
+    }
+
+    #[test]
+    fn what_a_build_keeps_is_what_a_query_would() {
+        let engine = engine();
+        let photos = [pixels(&engine, 3), pixels(&engine, 7)];
+        let embedded = engine.embed_photos(&photos).expect("embeds");
+        for level in [CacheLevel::Pixels, CacheLevel::Split, CacheLevel::Full] {
+            let (with, kept) = engine.embed_and_keep(level, &photos).expect("computes");
+            for (alone, with) in embedded.iter().zip(&with) {
+                assert!(alone.cosine(with) > 0.999_999, "{level:?}");
+            }
+            let bytes = |kept: &[Kept]| -> Vec<Vec<u8>> {
+                kept.iter().map(|k| encode(k).expect("encodes")).collect()
+            };
+            let queried = engine.keep(level, &photos).expect("computes");
+            assert_eq!(bytes(&kept), bytes(&queried), "{level:?}");
+        }
     }
 
     #[test]

@@ -95,9 +95,9 @@ impl Precision {
             (Self::Bf16, Device::Cpu) if !has(Format::Bf16) => {
                 no("this CPU has neither AVX2 nor NEON for bf16: use --precision f32")
             }
-            (Self::Int8, Device::Cpu) if !has(Format::Int8) => {
-                no("this CPU has neither AVX2 nor NEON's dot products for int8: use --precision f32")
-            }
+            (Self::Int8, Device::Cpu) if !has(Format::Int8) => no(
+                "this CPU has neither AVX2 nor NEON's dot products for int8: use --precision f32",
+            ),
             (Self::Int8, Device::Cuda(_) | Device::Metal(_)) => {
                 no("int8 is for the CPU: accelerators compute in bf16 or f16")
             }

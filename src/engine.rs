@@ -221,27 +221,49 @@ impl Engine {
         self.model.bridge_image(&self.image_states(photos)?)
     }
 
+    /// ITC embeddings of photos (none, if the checkpoint has no such head) and the image side of their matches, from
+    /// one run of the image tower.
+    pub(crate) fn embed_and_bridge(&self, photos: &[Pixels]) -> Result<(Vec<Embedding>, Bridged)> {
+        let states = self.image_states(photos)?;
+        let embedded = if self.model.has_itc() {
+            embeddings(&self.model.image_embeds(&states)?)?
+        } else {
+            Vec::new()
+        };
+        Ok((embedded, self.model.bridge_image(&states)?))
+    }
+
+    /// [`Self::embed_photos`] and [`Self::keep`] from one run of the image tower.
+    pub(crate) fn embed_and_keep(
+        &self,
+        level: CacheLevel,
+        photos: &[Pixels],
+    ) -> Result<(Vec<Embedding>, Vec<Kept>)> {
+        match level {
+            CacheLevel::None | CacheLevel::Pixels => {
+                Ok((self.embed_photos(photos)?, self.keep(level, photos)?))
+            }
+            CacheLevel::Split => {
+                let split = self.model.image_split(&self.pixel_values(photos)?)?;
+                let embedded = embeddings(&self.model.embed_split(&split)?)?;
+                Ok((embedded, kept(&[split])?))
+            }
+            CacheLevel::Full => {
+                let (embedded, bridged) = self.embed_and_bridge(photos)?;
+                Ok((embedded, kept(&bridged.layers)?))
+            }
+        }
+    }
+
     /// The image side of matches as far as `level` keeps it, for each photo; rounded as it would be kept.
     pub(crate) fn keep(&self, level: CacheLevel, photos: &[Pixels]) -> Result<Vec<Kept>> {
-        let states = match level {
+        match level {
             CacheLevel::None | CacheLevel::Pixels => {
-                return Ok(photos.iter().cloned().map(Kept::Pixels).collect());
+                Ok(photos.iter().cloned().map(Kept::Pixels).collect())
             }
-            CacheLevel::Split => vec![self.model.image_split(&self.pixel_values(photos)?)?],
-            CacheLevel::Full => self.bridge_photos(photos)?.layers,
-        };
-        let states: Vec<Tensor> = states
-            .iter()
-            .map(|state| state.to_dtype(DType::BF16))
-            .collect::<candle_core::Result<_>>()?;
-        let of_photo = |i: usize| states.iter().map(move |state| state.narrow(0, i, 1));
-        (0..photos.len())
-            .map(|i| {
-                Ok(Kept::States(
-                    of_photo(i).collect::<candle_core::Result<_>>()?,
-                ))
-            })
-            .collect()
+            CacheLevel::Split => kept(&[self.model.image_split(&self.pixel_values(photos)?)?]),
+            CacheLevel::Full => kept(&self.bridge_photos(photos)?.layers),
+        }
     }
 
     /// The image side of matches from what [`Self::keep`] computed at `level`.
@@ -403,6 +425,22 @@ impl Engine {
         let shape = (photos.len(), 3, side, side);
         Ok(Tensor::from_vec(values, shape, self.model.device())?)
     }
+}
+
+/// The states of each photo of a batch, each `[B, N, W]`, rounded.
+fn kept(states: &[Tensor]) -> Result<Vec<Kept>> {
+    let rounded: Vec<Tensor> = states
+        .iter()
+        .map(|state| state.to_dtype(DType::BF16))
+        .collect::<candle_core::Result<_>>()?;
+    let of_photo = |i: usize| rounded.iter().map(move |state| state.narrow(0, i, 1));
+    (0..rounded[0].dim(0)?)
+        .map(|i| {
+            Ok(Kept::States(
+                of_photo(i).collect::<candle_core::Result<_>>()?,
+            ))
+        })
+        .collect()
 }
 
 /// The rows of `[B, E]`.

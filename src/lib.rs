@@ -29,7 +29,7 @@
 //! searcher.check()?;
 //! let wide = |photo: &bridgetower::Photo| photo.metadata.width > photo.metadata.height;
 //! let options = QueryOptions { top: 3, filter: Some(&wide), ..QueryOptions::default() };
-//! let found = searcher.search(&[Term::parse("a cat by a window")?], &options, &mut |_, _| {})?;
+//! let found = searcher.search(&[Term::parse("a cat by a window")?], &options, &mut |_| {})?;
 //! for hit in &found.hits {
 //!     println!("{:.2} {}", hit.score(), hit.photo.path.display());
 //! }
@@ -71,12 +71,14 @@ pub use index::{
     IndexWriter, PhotoPredicate, Pins, Plan, SearchOptions, Status, VerifyReport, cache_path,
     compact, destroy, duplicates, export, import, verify,
 };
-pub use ingest::{BuildEvent, BuildOptions, BuildReport, ScanOptions, build};
+pub use ingest::{BuildEvent, BuildOptions, BuildReport, ScanOptions, build, find_photos};
 pub use photo::{ContentHash, GpsPosition, Photo, PhotoId, PhotoMetadata};
 pub use processor::{
     DecodedPhoto, Encoded, ImageProcessor, Pixels, Processor, TextProcessor, TokenIds,
 };
-pub use search::{Found, Hit, QueryOptions, Searcher, Term, TermContent, default_rerank};
+pub use search::{
+    Found, Hit, QueryOptions, SearchEvent, Searcher, Term, TermContent, default_rerank,
+};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

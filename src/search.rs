@@ -118,6 +118,20 @@ impl Hit {
     }
 }
 
+/// What a search tells while it runs.
+#[derive(Debug)]
+pub enum SearchEvent<'a> {
+    /// All candidates in the order of their embeddings alone, before any of them is read. Not told where none will be.
+    Candidates(&'a [Hit]),
+    /// Candidates are being read together with the query.
+    Reading {
+        /// How many have been.
+        done: usize,
+        /// How many will be.
+        total: usize,
+    },
+}
+
 /// What a search found.
 #[derive(Debug, Default)]
 pub struct Found {
@@ -149,12 +163,12 @@ impl Searcher<'_> {
         self.index.check_pins(&self.embedder.pins()?)
     }
 
-    /// Searches; `progress` is told how many of the photos to rerank are done.
+    /// Searches.
     pub fn search(
         &self,
         terms: &[Term],
         options: &QueryOptions,
-        progress: &mut dyn FnMut(usize, usize),
+        on_event: &mut dyn FnMut(SearchEvent),
     ) -> Result<Found> {
         let mut found = Found::default();
         let (query, asked) = self.embed(terms, &mut found.warnings)?;
@@ -167,8 +181,9 @@ impl Searcher<'_> {
         found.by_similarity = candidates.iter().cloned().map(by_similarity).collect();
         let rest = candidates.split_off(options.rerank.min(candidates.len()));
         if !asked.is_empty() && !candidates.is_empty() {
+            on_event(SearchEvent::Candidates(&found.by_similarity));
             let questions = self.questions(&asked)?;
-            self.rerank(&questions, &candidates, &mut found, progress)?;
+            self.rerank(&questions, &candidates, &mut found, on_event)?;
         } else {
             found.hits.extend(candidates.into_iter().map(by_similarity));
         }
@@ -245,12 +260,12 @@ impl Searcher<'_> {
         questions: &[Question],
         candidates: &[Candidate],
         found: &mut Found,
-        progress: &mut dyn FnMut(usize, usize),
+        on_event: &mut dyn FnMut(SearchEvent),
     ) -> Result<()> {
         let total = candidates.len();
         let mut scored = Vec::with_capacity(total);
         let mut done = 0;
-        progress(done, total);
+        on_event(SearchEvent::Reading { done, total });
         for batch in candidates.chunks(self.reranker.batch_size()) {
             let (readable, kept) = self.image_sides(batch, &mut found.warnings)?;
             if !readable.is_empty() {
@@ -258,7 +273,7 @@ impl Searcher<'_> {
                 scored.extend(scores.into_iter().zip(readable.into_iter().cloned()));
             }
             done += batch.len();
-            progress(done, total);
+            on_event(SearchEvent::Reading { done, total });
         }
         if let Some(Err(error)) = self.cache.map(PhotoCache::trim) {
             found

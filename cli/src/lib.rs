@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use bridgetower::{DeviceChoice, Engine, EngineOptions, Error, Precision, keep_freed_memory};
+use bridgetower::{
+    CacheLevel, DeviceChoice, Engine, EngineOptions, Error, Precision, keep_freed_memory,
+};
 use clap::{Args, CommandFactory, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -21,7 +23,7 @@ pub const NOTHING_FOUND: u8 = 1;
 pub const FAILED: u8 = 2;
 
 /// Which model, and where it computes.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Model")]
 pub struct ModelArgs {
     /// Checkpoint: a folder, a hub id such as BridgeTower/bridgetower-large-itm-mlm-itc, or demo, the small
@@ -89,6 +91,30 @@ impl IndexArgs {
                 .context("this system names no data directory: give --index DIR")?
                 .join("bridgetower")
                 .join("index")),
+        }
+    }
+}
+
+/// [`CacheLevel`] by the words of the command line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum CacheArg {
+    /// Nothing
+    None,
+    /// The preprocessed picture
+    Pixels,
+    /// The image tower's state half way
+    Split,
+    /// All that the query does not decide
+    Full,
+}
+
+impl From<CacheArg> for CacheLevel {
+    fn from(typed: CacheArg) -> Self {
+        match typed {
+            CacheArg::None => Self::None,
+            CacheArg::Pixels => Self::Pixels,
+            CacheArg::Split => Self::Split,
+            CacheArg::Full => Self::Full,
         }
     }
 }

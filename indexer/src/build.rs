@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use bridgetower::{
-    BuildEvent, BuildOptions, BuildReport, Engine, Error, IndexWriter, Status, destroy,
+    BuildEvent, BuildOptions, BuildReport, CacheLevel, Engine, Error, IndexWriter, PhotoCache,
+    Status, cache_path, destroy,
 };
 use bt_cli::{DEFAULT_MODEL, DONE, OutputArgs};
 use indicatif::{HumanCount, ProgressBar};
@@ -30,6 +31,7 @@ pub fn build(program: &Program, args: &BuildArgs) -> anyhow::Result<u8> {
     let default = built_with.map_or(DEFAULT_MODEL, |status| &status.pins.model_name);
     let engine = args.model.load(default, &program.output)?;
     let pins = engine.pins()?;
+    let cache = cache(&dir, args, &engine)?;
     if args.rebuild {
         destroy(&dir)?;
     }
@@ -45,6 +47,7 @@ pub fn build(program: &Program, args: &BuildArgs) -> anyhow::Result<u8> {
             .map_or(BuildOptions::default().threads, usize::from),
         commit_every: Duration::from_secs(args.commit_every),
         scan,
+        cache: cache.as_ref(),
         ..BuildOptions::default()
     };
     let outcome = bridgetower::build(
@@ -71,6 +74,26 @@ pub fn build(program: &Program, args: &BuildArgs) -> anyhow::Result<u8> {
         print_report(&report, writer.len(), started.elapsed());
     }
     Ok(DONE)
+}
+
+/// Where what reranking needs of photos is kept, if it shall be.
+fn cache(index: &Path, args: &BuildArgs, engine: &Engine) -> anyhow::Result<Option<PhotoCache>> {
+    let level = CacheLevel::from(args.cache);
+    if level == CacheLevel::None {
+        return Ok(None);
+    }
+    ensure!(
+        engine.model().has_itm(),
+        "{} has no matching head: queries rerank with another checkpoint, for which --cache keeps nothing",
+        engine.name()
+    );
+    let limit = u64::from(args.cache_limit) << 20;
+    Ok(Some(PhotoCache::new(
+        &cache_path(index),
+        engine,
+        level,
+        limit,
+    )?))
 }
 
 /// Wrong folders should be told before minutes of download, as wrong patterns are.
@@ -140,6 +163,11 @@ impl<'a> Screen<'a> {
                 self.output
                     .warn(format!("skipped {}: {reason}", path.display()));
             }),
+            BuildEvent::CacheStopped { reason } => self.bar.suspend(|| {
+                self.output.warn(format!(
+                    "{reason}: queries compute further photos themselves (--cache-limit allows more)"
+                ));
+            }),
             BuildEvent::Committed { photos } => {
                 self.bar
                     .set_message(format!("{} safe", HumanCount(*photos as u64)));
@@ -157,6 +185,7 @@ impl<'a> Screen<'a> {
 fn print_report(report: &BuildReport, photos: usize, took: Duration) {
     let parts = [
         (report.embedded, "embedded"),
+        (report.cached, "kept for reranking"),
         (report.recognised, "recognised by content"),
         (report.unchanged, "unchanged"),
         (report.removed, "removed"),
@@ -185,6 +214,7 @@ fn as_json(report: &BuildReport, photos: usize, took: Duration) -> serde_json::V
         "found": report.found,
         "unchanged": report.unchanged,
         "embedded": report.embedded,
+        "cached": report.cached,
         "recognised": report.recognised,
         "removed": report.removed,
         "skipped": skipped,

@@ -2,6 +2,7 @@
 
 mod args;
 mod build;
+mod check_precision;
 mod compact;
 mod dedupe;
 mod inspect;
@@ -26,6 +27,7 @@ fn run(program: &Program) -> anyhow::Result<u8> {
         Command::Compact { json } => compact::compact(program, *json),
         Command::Export { target, force } => transfer::export(program, target, *force),
         Command::Import { source } => transfer::import(program, source),
+        Command::CheckPrecision(check) => check_precision::check_precision(program, check),
         Command::Generate { what } => {
             bt_cli::generate::<Program>(*what)?;
             Ok(bt_cli::DONE)

@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use bridgetower::CacheLevel;
-use bt_cli::{Generated, IndexArgs, ModelArgs, OutputArgs};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use bt_cli::{CacheArg, Generated, IndexArgs, ModelArgs, OutputArgs};
+use clap::{Args, Parser, Subcommand};
 
 use crate::filter::FilterArgs;
 
@@ -108,26 +107,6 @@ pub struct SearchArgs {
     pub format: FormatArgs,
 }
 
-/// [`CacheLevel`] by the words of the command line.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum CacheArg {
-    None,
-    Pixels,
-    Split,
-    Full,
-}
-
-impl From<CacheArg> for CacheLevel {
-    fn from(typed: CacheArg) -> Self {
-        match typed {
-            CacheArg::None => Self::None,
-            CacheArg::Pixels => Self::Pixels,
-            CacheArg::Split => Self::Split,
-            CacheArg::Full => Self::Full,
-        }
-    }
-}
-
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 #[group(multiple = false)]
@@ -152,6 +131,13 @@ pub struct FormatArgs {
     /// Paths only, each ended by a NUL byte, for xargs -0
     #[arg(short = '0', long)]
     pub print0: bool,
+}
+
+impl FormatArgs {
+    /// Whether hits come as lines for people, where stdout is a terminal.
+    pub fn is_table(&self) -> bool {
+        !(self.json || self.jsonl || self.csv || self.filepath_only || self.print0)
+    }
 }
 
 #[derive(Debug, Subcommand)]

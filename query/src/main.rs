@@ -5,6 +5,7 @@ mod contact_sheet;
 mod eval;
 mod filter;
 mod output;
+mod preliminary;
 mod search;
 mod tasks;
 

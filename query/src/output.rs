@@ -39,7 +39,12 @@ pub fn print(format: &FormatArgs, answer: &Answer) -> anyhow::Result<()> {
                 write_path(&mut out, hit)?;
                 writeln!(out)?;
             } else if is_terminal {
-                table_row(&mut out, i + 1, hit)?;
+                if i == 0 {
+                    writeln!(out, "{}", heading())?;
+                }
+                write!(out, "{}", numbers(i + 1, hit, "–"))?;
+                write_path(&mut out, hit)?;
+                writeln!(out)?;
             } else {
                 write!(out, "{:.4}\t", hit.score())?;
                 write_path(&mut out, hit)?;
@@ -80,21 +85,22 @@ fn as_json(rank: usize, hit: &Hit) -> Value {
     })
 }
 
-fn table_row(out: &mut impl Write, rank: usize, hit: &Hit) -> std::io::Result<()> {
-    if rank == 1 {
-        writeln!(
-            out,
-            "{:>4}  {:>6}  {:>10}  photo",
-            "", "match", "similarity"
-        )?;
-    }
+/// What the columns of [`row`] are.
+pub fn heading() -> String {
+    format!("{:>4}  {:>6}  {:>10}  photo", "", "match", "similarity")
+}
+
+/// A hit for people; `unread` stands in place of a match probability that it does not have.
+pub fn row(rank: usize, hit: &Hit, unread: &str) -> String {
+    format!("{}{}", numbers(rank, hit, unread), hit.photo.path.display())
+}
+
+fn numbers(rank: usize, hit: &Hit, unread: &str) -> String {
     let matched = match hit.match_probability {
         Some(p) => format!("{:.1} %", p * 100.0),
-        None => "–".into(),
+        None => unread.into(),
     };
-    write!(out, "{rank:>4}  {matched:>7}  {:>9.3}  ", hit.similarity)?;
-    write_path(out, hit)?;
-    writeln!(out)
+    format!("{rank:>4}  {matched:>7}  {:>9.3}  ", hit.similarity)
 }
 
 fn csv(out: &mut impl Write, hits: &[Hit]) -> std::io::Result<()> {

@@ -6,13 +6,14 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use bridgetower::{
     CacheLevel, Engine, Error, Found, IndexReader, Photo, PhotoCache, PhotoPredicate, QueryOptions,
-    Searcher, Term, TermContent, cache_path, default_rerank,
+    SearchEvent, Searcher, Term, TermContent, cache_path, default_rerank,
 };
 use bt_cli::{DONE, NOTHING_FOUND};
 
 use crate::args::{Program, SearchArgs};
 use crate::contact_sheet;
 use crate::output::{self, Answer};
+use crate::preliminary::Preliminary;
 
 /// Reranks for embedding checkpoints without a matching head.
 const DEFAULT_RERANK_MODEL: &str = "BridgeTower/bridgetower-large-itm-mlm-gaudi";
@@ -64,11 +65,20 @@ pub fn search(program: &Program) -> anyhow::Result<u8> {
         filter: passes.as_ref().map(|passes| passes as &PhotoPredicate),
     };
     let bar = program.output.bar("reading candidates {pos}/{len} {eta}");
-    let found = searcher.search(&terms, &options, &mut |done, total| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
-    })?;
+    let mut preliminary = Preliminary::new(program);
+    let outcome = searcher.search(&terms, &options, &mut |event| match event {
+        // Hits on the way are a courtesy: a terminal that cannot show them will say so of the answer.
+        SearchEvent::Candidates(hits) => bar.suspend(|| {
+            let _ = preliminary.show(hits, options.top);
+        }),
+        SearchEvent::Reading { done, total } => {
+            bar.set_length(total as u64);
+            bar.set_position(done as u64);
+        }
+    });
     bar.finish_and_clear();
+    preliminary.clear()?;
+    let found = outcome?;
 
     report(program, &index, &found, &options)?;
     program.output.note(format!(

@@ -159,6 +159,36 @@ impl CutOffs {
     }
 }
 
+/// Kendall's τ-b of two scorings of the same items: 1 where they agree on the order of every pair, −1 where on none.
+/// A pair that both score equal takes no side. None where either scores all items equal, and so has no order.
+pub(super) fn kendall_tau(a: &[f64], b: &[f64]) -> Option<f64> {
+    let (mut agreement, mut ordered_by_a, mut ordered_by_b) = (0i64, 0i64, 0i64);
+    for i in 0..a.len() {
+        for j in 0..i {
+            let (by_a, by_b) = (sign(a[i] - a[j]), sign(b[i] - b[j]));
+            agreement += by_a * by_b;
+            ordered_by_a += by_a.abs();
+            ordered_by_b += by_b.abs();
+        }
+    }
+    let both = (ordered_by_a as f64).sqrt() * (ordered_by_b as f64).sqrt();
+    (both > 0.0).then(|| agreement as f64 / both)
+}
+
+fn sign(difference: f64) -> i64 {
+    i64::from(difference > 0.0) - i64::from(difference < 0.0)
+}
+
+/// Share of the items of `a` that are also in `b`.
+pub(super) fn overlap(a: &[u32], b: &[u32]) -> f64 {
+    share(a.iter().filter(|item| b.contains(item)).count(), a.len())
+}
+
+/// The mean; none of nothing.
+pub(super) fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
 /// `part` of `whole`, 0 of nothing.
 pub(super) fn share(part: usize, whole: usize) -> f64 {
     if whole == 0 {
@@ -195,6 +225,32 @@ mod tests {
         close(found.recall_at_10, 6.0 / 8.0);
         close(found.median_rank, 6.0); // Between 5 and 7.
         close(Retrieval::of(vec![9, 1, 4]).median_rank, 4.0);
+    }
+
+    #[test]
+    fn tau_counts_pairs_in_the_same_order() {
+        let tau = |a: &[f64], b: &[f64]| kendall_tau(a, b).expect("both have an order");
+        let scores = [0.1, 0.5, 0.2, 0.9];
+        close(tau(&scores, &scores), 1.0);
+        close(tau(&scores, &scores.map(|s| s * s - 7.0)), 1.0);
+        close(tau(&scores, &scores.map(|s| -s)), -1.0);
+        // One of six pairs, that of neighbours, is exchanged.
+        close(tau(&scores, &[0.2, 0.5, 0.1, 0.9]), 4.0 / 6.0);
+        // Five of six pairs are ordered by the first, all by the second: 5 / √(5 · 6).
+        close(
+            tau(&[1.0, 2.0, 2.0, 3.0], &[1.0, 2.0, 3.0, 4.0]),
+            0.912_870_9,
+        );
+        assert_eq!(kendall_tau(&[1.0; 3], &[1.0, 2.0, 3.0]), None);
+        assert_eq!(kendall_tau(&[1.0], &[1.0]), None);
+        assert_eq!(kendall_tau(&[], &[]), None);
+    }
+
+    #[test]
+    fn overlap_is_the_share_that_both_have() {
+        close(overlap(&[1, 2, 3, 4], &[4, 3, 9, 1]), 0.75);
+        close(overlap(&[1, 2], &[2, 1]), 1.0);
+        close(overlap(&[1], &[2]), 0.0);
     }
 
     #[test]

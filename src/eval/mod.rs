@@ -5,6 +5,7 @@
 //! as the paper's authors count it ([`Evaluation::authors`]).
 
 mod dataset;
+pub mod fidelity;
 mod latency;
 mod metrics;
 mod protocol;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::read::{MemoryBudget, Reading, read_one};
 use super::scan::PhotoFile;
 use super::{BuildEvent, BuildOptions, BuildReport};
+use crate::cache::{Filling, Kept};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::index::{Changes, IndexWriter};
@@ -24,9 +25,11 @@ const PUBLISH_SHARE: u32 = 20;
 pub(super) struct Intake<'a> {
     pub(super) writer: &'a mut IndexWriter,
     engine: &'a Engine,
-    options: &'a BuildOptions,
+    options: &'a BuildOptions<'a>,
     on_event: &'a mut dyn FnMut(BuildEvent),
     report: BuildReport,
+    /// While there is room.
+    cache: Option<Filling<'a>>,
     /// Photos whose file is no longer where it was; one of them may turn up elsewhere.
     pub(super) gone: HashSet<PhotoId>,
     /// Waiting for the model.
@@ -50,7 +53,7 @@ impl<'a> Intake<'a> {
     pub(super) fn new(
         writer: &'a mut IndexWriter,
         engine: &'a Engine,
-        options: &'a BuildOptions,
+        options: &'a BuildOptions<'a>,
         report: BuildReport,
         memory: &'a MemoryBudget,
         on_event: &'a mut dyn FnMut(BuildEvent),
@@ -62,6 +65,7 @@ impl<'a> Intake<'a> {
             options,
             on_event,
             report,
+            cache: options.cache.map(Filling::new),
             gone: HashSet::new(),
             batch: Vec::new(),
             batch_size: options.batch_size.unwrap_or(engine.batch_size()).max(1),
@@ -183,7 +187,14 @@ impl<'a> Intake<'a> {
         let started = Instant::now();
         let (photos, pixels): (Vec<Photo>, Vec<Pixels>) =
             std::mem::take(&mut self.batch).into_iter().unzip();
-        let embeddings = self.engine.embed_photos(&pixels)?;
+        let embeddings = match &self.cache {
+            None => self.engine.embed_photos(&pixels)?,
+            Some(cache) => {
+                let (embeddings, kept) = self.engine.embed_and_keep(cache.level(), &pixels)?;
+                self.keep(&photos, &kept);
+                embeddings
+            }
+        };
         for (photo, embedding) in photos.into_iter().zip(embeddings) {
             self.displace(&photo.path);
             self.changes.insert.push((photo, embedding));
@@ -196,6 +207,25 @@ impl<'a> Intake<'a> {
             .min((pixels.len() as f64 * affordable) as usize)
             .max(1);
         Ok(())
+    }
+
+    /// Fills the cache. That it is full or cannot be written ends the filling, not the build.
+    fn keep(&mut self, photos: &[Photo], kept: &[Kept]) {
+        for (photo, kept) in photos.iter().zip(kept) {
+            let Some(cache) = &mut self.cache else {
+                return;
+            };
+            let reason = match cache.store(photo.content_hash, kept) {
+                Ok(true) => {
+                    self.report.cached += 1;
+                    continue;
+                }
+                Ok(false) => "the cache is full".to_owned(),
+                Err(error) => format!("the cache cannot be written: {error}"),
+            };
+            (self.on_event)(BuildEvent::CacheStopped { reason: &reason });
+            self.cache = None;
+        }
     }
 
     fn commit(&mut self) -> Result<()> {

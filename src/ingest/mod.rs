@@ -22,6 +22,7 @@ use self::intake::Intake;
 use self::read::{MemoryBudget, Reader};
 use self::scan::{PhotoFile, canonical_roots, scan};
 pub use self::select::ScanOptions;
+use crate::cache::PhotoCache;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::index::IndexWriter;
@@ -32,7 +33,7 @@ const DECODE_MEMORY: u64 = 768 << 20;
 
 /// How to build.
 #[derive(Debug, Clone)]
-pub struct BuildOptions {
+pub struct BuildOptions<'a> {
     /// Photos embedded at once; the engine's own choice where `None`.
     pub batch_size: Option<usize>,
     /// Threads that read and decode.
@@ -43,9 +44,11 @@ pub struct BuildOptions {
     pub publish_every: Duration,
     /// Which photos of the folders count.
     pub scan: ScanOptions,
+    /// Where what reranking needs of the photos embedded is kept, until that is full; nowhere where `None`.
+    pub cache: Option<&'a PhotoCache>,
 }
 
-impl Default for BuildOptions {
+impl Default for BuildOptions<'_> {
     fn default() -> Self {
         Self {
             batch_size: None,
@@ -53,6 +56,7 @@ impl Default for BuildOptions {
             commit_every: Duration::from_secs(10),
             publish_every: Duration::from_secs(60),
             scan: ScanOptions::default(),
+            cache: None,
         }
     }
 }
@@ -76,6 +80,11 @@ pub enum BuildEvent<'a> {
     Skipped {
         /// The file or folder.
         path: &'a Path,
+        /// Why.
+        reason: &'a str,
+    },
+    /// What reranking needs of further photos is not kept; the build goes on.
+    CacheStopped {
         /// Why.
         reason: &'a str,
     },
@@ -104,6 +113,8 @@ pub struct BuildReport {
     pub unchanged: usize,
     /// Photos that went through the model.
     pub embedded: usize,
+    /// Of those, how many left in the cache what reranking needs.
+    pub cached: usize,
     /// Photos known by their content: moved, renamed, touched or copied.
     pub recognised: usize,
     /// Photos that left the index.
@@ -171,6 +182,12 @@ pub fn build(
         intake.take_all(receive, cancel)
     })?;
     intake.finish(roots, cancel)
+}
+
+/// The photos that a build of `folders` would look at, sorted by path.
+pub fn find_photos(folders: &[PathBuf], options: &ScanOptions) -> Result<Vec<PathBuf>> {
+    let scan = scan(&canonical_roots(folders)?, options)?;
+    Ok(scan.files.into_iter().map(|file| file.path).collect())
 }
 
 /// The difference between the folders and the index.

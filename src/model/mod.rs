@@ -319,11 +319,15 @@ impl BridgeTower {
     /// [`Self::image_embeds`] of [`Self::image_states`], for less work: of the tower's last layer the embedding reads
     /// one token.
     pub fn embed_pixels(&self, pixels: &Tensor) -> Result<Tensor> {
-        let (tower, pixels) = (self.vision_tower()?, self.to_states(pixels)?);
-        let last = self.config.vision_config.num_hidden_layers - 1;
-        let hidden = tower.below(&pixels, last)?;
+        self.embed_split(&self.image_split(pixels)?)
+    }
+
+    /// The rest of [`Self::embed_pixels`], from [`Self::image_split`] on.
+    pub fn embed_split(&self, split: &Tensor) -> Result<Tensor> {
+        let split = self.to_states(split)?;
+        let tower = self.vision_tower()?;
         self.image_embeds(&ImageStates {
-            layers: tower.above(&hidden, last, Tokens::First)?,
+            layers: tower.above(&split, self.config.split(), Tokens::First)?,
         })
     }
 

@@ -96,7 +96,7 @@ fn real_photographs_are_indexed_and_found() {
     for entry in index.photos().take(5) {
         let path = entry.expect("reads").1.path;
         let term = Term::parse(path.to_str().expect("UTF-8")).expect("a photo");
-        let found = searcher.search(&[term], &QueryOptions::default(), &mut |_, _| {});
+        let found = searcher.search(&[term], &QueryOptions::default(), &mut |_| {});
         assert_eq!(found.expect("searches").hits[0].photo.path, path);
     }
 }

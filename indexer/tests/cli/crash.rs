@@ -96,7 +96,7 @@ fn kill_build_after(world: &World, moment: Duration) -> bool {
     was_running
 }
 
-/// Starts a build that commits as often as it can.
+/// Starts a build that commits as often as it can, and keeps what it computes.
 pub(crate) fn start_build(world: &World) -> Child {
     Command::new(assert_cmd::cargo::cargo_bin("bt-index"))
         .args([
@@ -106,6 +106,8 @@ pub(crate) fn start_build(world: &World) -> Child {
             "1",
             "--commit-every",
             "0",
+            "--cache",
+            "split",
             "--index",
         ])
         .args([world.index(), world.photos()])

@@ -1,9 +1,11 @@
 //! `bt-index` as its users run it, on a small random-weight checkpoint.
 
+mod cache;
 mod compact;
 mod crash;
 mod dedupe;
 mod ignore;
+mod precision;
 mod transfer;
 
 use std::path::{Path, PathBuf};

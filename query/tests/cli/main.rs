@@ -6,6 +6,8 @@ mod demo;
 mod eval;
 mod filters;
 mod hub;
+#[cfg(unix)]
+mod terminal;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -95,9 +97,13 @@ impl World {
     }
 }
 
-/// The program, with nothing of the caller's environment that could matter.
 fn bt_query() -> Command {
-    let mut command = Command::cargo_bin("bt-query").expect("is built");
+    Command::from_std(program())
+}
+
+/// The program, with nothing of the caller's environment that could matter.
+fn program() -> std::process::Command {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bt-query"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("BT_")) {
         command.env_remove(name);
     }

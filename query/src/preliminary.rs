@@ -1,0 +1,61 @@
+//! Hits by embeddings alone, on the terminal until the reranked ones take their place.
+
+use bridgetower::Hit;
+use console::{Term, style, truncate_str};
+
+use crate::args::Program;
+use crate::output::{heading, row};
+
+/// Lines of the terminal that are left free: for the progress bar, and the cursor.
+const LINES_LEFT: usize = 2;
+
+/// What is on the terminal for now.
+pub struct Preliminary {
+    /// None where stdout is no terminal, or one that cannot take lines back, or where they are not wanted.
+    terminal: Option<Term>,
+    lines: usize,
+}
+
+impl Preliminary {
+    pub fn new(program: &Program) -> Self {
+        let terminal = Term::stdout();
+        let is_table = program.search.format.is_table();
+        let is_wanted = is_table && !program.output.quiet;
+        let can_replace = terminal.is_term() && !console::is_dumb();
+        Self {
+            terminal: Some(terminal).filter(|_| is_wanted && can_replace),
+            lines: 0,
+        }
+    }
+
+    /// Shows the best `top` of `hits`, a line each, as many as the screen has room for.
+    pub fn show(&mut self, hits: &[Hit], top: usize) -> std::io::Result<()> {
+        let Some(terminal) = &self.terminal else {
+            return Ok(());
+        };
+        let (rows, columns) = terminal.size();
+        let room = usize::from(rows).saturating_sub(LINES_LEFT);
+        let shown = hits.iter().take(top).enumerate();
+        let lines = std::iter::once(heading()).chain(shown.map(|(i, hit)| row(i + 1, hit, "…")));
+        for line in lines.take(room) {
+            // A line that wraps, or breaks at a control character, would be more lines than are counted.
+            let line = line.replace(char::is_control, "\u{fffd}");
+            let line = truncate_str(&line, usize::from(columns).saturating_sub(1), "…");
+            terminal.write_line(&style(line).dim().to_string())?;
+            self.lines += 1;
+        }
+        Ok(())
+    }
+
+    /// Takes it away again, with all that came below it.
+    pub fn clear(&mut self) -> std::io::Result<()> {
+        let lines = std::mem::take(&mut self.lines);
+        match &self.terminal {
+            Some(terminal) if lines > 0 => {
+                terminal.move_cursor_up(lines)?;
+                terminal.clear_to_end_of_screen()
+            }
+            _ => Ok(()),
+        }
+    }
+}
