@@ -1,6 +1,6 @@
 //! A loaded model with its processor: what turns words and photos into embeddings and scores.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::{D, DType, Tensor};
 use candle_nn::ops::softmax;
@@ -157,6 +157,15 @@ impl Engine {
             processor,
             min_score: Calibration::read(&dir)?.map(|calibration| calibration.min_score),
         })
+    }
+
+    /// Packs all weights of this engine's model, in its number format, into the files that later processes map, and
+    /// packs those anew that are damaged there. Without that each stage does it when it first runs, if it is large.
+    ///
+    /// Returns the folder and how many bytes its files take; `None` on accelerators, and on CPUs for which
+    /// weights are not packed.
+    pub fn prepare(self) -> Result<Option<(PathBuf, u64)>> {
+        self.model.prepare()
     }
 
     /// The folder (absolute) or hub id it was loaded from.

@@ -96,8 +96,31 @@ pub enum Command {
     /// order, and how fast each is. Changes nothing.
     CheckPrecision(CheckPrecisionArgs),
 
+    /// Keep a model's weights as this machine's CPU computes with them
+    ///
+    /// Every command does that by itself when it first takes long to pack weights; later commands start at once.
+    Model(ModelCommandArgs),
+
     /// Write shell completions or the manual page
     Generate { what: Generated },
+}
+
+#[derive(Debug, Args)]
+pub struct ModelCommandArgs {
+    #[command(subcommand)]
+    pub command: ModelCommand,
+
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ModelCommand {
+    /// Pack the weights of --model for --precision now, and check those that are packed already
+    Prepare,
+
+    /// Remove the packed weights of all models; they are made again when they are needed
+    Clear,
 }
 
 #[derive(Debug, Args)]

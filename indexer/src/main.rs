@@ -6,6 +6,7 @@ mod check_precision;
 mod compact;
 mod dedupe;
 mod inspect;
+mod model;
 mod transfer;
 
 use std::process::ExitCode;
@@ -28,6 +29,7 @@ fn run(program: &Program) -> anyhow::Result<u8> {
         Command::Export { target, force } => transfer::export(program, target, *force),
         Command::Import { source } => transfer::import(program, source),
         Command::CheckPrecision(check) => check_precision::check_precision(program, check),
+        Command::Model(model) => model::run(program, model),
         Command::Generate { what } => {
             bt_cli::generate::<Program>(*what)?;
             Ok(bt_cli::DONE)

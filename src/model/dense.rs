@@ -1,4 +1,5 @@
-//! Linear layers, LayerNorms and attention: by candle on any device, or by packed weights on a CPU that has the instructions.
+//! Linear layers, layer norms and attention: by candle on any device, or with packed weights by `bt-kernels` where the
+//! CPU has the instructions.
 
 use std::sync::Arc;
 

@@ -36,6 +36,7 @@ use candle_nn::VarBuilder;
 
 pub use config::{Config, LinkTowerType, TextConfig, VisionConfig};
 pub use hub::{DEMO, DownloadProgress, locate};
+pub use prepared::root as prepared_weights_root;
 pub use text::TextBatch;
 
 use crate::error::{Error, Result};

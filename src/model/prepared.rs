@@ -307,3 +307,85 @@ fn checksum(layer: &Packed) -> u64 {
         .for_each(|section| hasher.update(section));
     hasher.digest()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZES: [usize; 2] = [40, 70];
+
+    fn values() -> (Vec<f32>, Vec<f32>) {
+        let number = |i: usize| (i * 37 % 101) as f32 / 50.0 - 1.0;
+        (
+            (0..40 * 70).map(number).collect(),
+            (0..70).map(number).collect(),
+        )
+    }
+
+    /// The part as a process that starts now finds it, and what its layer computes.
+    fn compute(prepared: &Prepared, may_pack: bool) -> Vec<f32> {
+        let part = prepared.part("tower", Format::F32);
+        let layer = part.layer("layer", SIZES, || {
+            assert!(may_pack, "the layer is not in its file");
+            Ok(values())
+        });
+        part.save(0).expect("writes");
+        layer
+            .expect("packs")
+            .forward(&[0.5; 80], bt_kernels::Activation::None, None)
+    }
+
+    #[test]
+    fn a_part_is_packed_once_and_again_when_its_file_is_not_what_it_was() {
+        if !Format::F32.is_supported() {
+            return;
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let prepared = |id: &str| Prepared {
+            dir: Some(folder.path().to_owned()),
+            weights_id: id.to_owned(),
+        };
+        let packed = compute(&prepared("a"), true);
+        assert_eq!(compute(&prepared("a"), false), packed);
+        // Other weights at the same place.
+        assert_eq!(compute(&prepared("b"), true), packed);
+        assert_eq!(compute(&prepared("b"), false), packed);
+
+        let path = folder.path().join("tower-f32.bin");
+        let whole = fs::read(&path).expect("reads");
+        for damaged in [&whole[..whole.len() - 1], &whole[..50], &[], &[0; 4096]] {
+            fs::write(&path, damaged).expect("writes");
+            assert_eq!(compute(&prepared("b"), true), packed);
+            assert_eq!(fs::read(&path).expect("reads"), whole);
+        }
+        let mut flipped = whole.clone();
+        flipped[70] ^= 1;
+        fs::write(&path, &flipped).expect("writes");
+        assert_eq!(compute(&prepared("b"), true), packed);
+
+        // Among the weights themselves only who asks for it looks.
+        let mut flipped = whole.clone();
+        let last = flipped.len() - 4000;
+        flipped[last] ^= 1;
+        fs::write(&path, &flipped).expect("writes");
+        assert!(prepared("b").part("tower", Format::F32).mapped.is_some());
+        let checked = prepared("b").part("tower", Format::F32).discard_damaged();
+        assert!(checked.mapped.is_none());
+    }
+
+    #[test]
+    fn small_parts_are_not_worth_a_file() {
+        if !Format::F32.is_supported() {
+            return;
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let prepared = Prepared {
+            dir: Some(folder.path().join("models")),
+            weights_id: "a".into(),
+        };
+        let part = prepared.part("tower", Format::F32);
+        part.layer("layer", SIZES, || Ok(values())).expect("packs");
+        part.save(1 << 20).expect("has nothing to do");
+        assert!(!folder.path().join("models").exists());
+    }
+}

@@ -1,0 +1,35 @@
+//! `bt-index model`: packed weights, made and removed.
+
+use std::fs;
+
+use anyhow::Context;
+use bridgetower::model::prepared_weights_root;
+use bt_cli::{DEFAULT_MODEL, DONE};
+use indicatif::HumanBytes;
+
+use crate::args::{ModelCommand, ModelCommandArgs, Program};
+
+pub fn run(program: &Program, args: &ModelCommandArgs) -> anyhow::Result<u8> {
+    let said = match args.command {
+        ModelCommand::Prepare => {
+            let engine = args.model.load(DEFAULT_MODEL, &program.output)?;
+            match engine.prepare()? {
+                Some((dir, bytes)) => format!("{} in {}", HumanBytes(bytes), dir.display()),
+                None => {
+                    "nothing to do: weights are packed for CPUs with AVX2 or AVX-512 only".into()
+                }
+            }
+        }
+        ModelCommand::Clear => match prepared_weights_root().filter(|root| root.exists()) {
+            Some(root) => {
+                fs::remove_dir_all(&root).with_context(|| root.display().to_string())?;
+                format!("removed {}", root.display())
+            }
+            None => "there are no packed weights".into(),
+        },
+    };
+    if !program.output.quiet {
+        eprintln!("{said}");
+    }
+    Ok(DONE)
+}
