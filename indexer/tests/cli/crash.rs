@@ -118,7 +118,7 @@ pub(crate) fn start_build(world: &World) -> Child {
 }
 
 /// File names with their vectors.
-fn content(world: &World) -> BTreeMap<String, Embedding> {
+pub(crate) fn content(world: &World) -> BTreeMap<String, Embedding> {
     let index = IndexReader::open(&world.index()).expect("opens");
     let entries = index.photos().map(|entry| {
         let (id, photo) = entry.expect("reads");

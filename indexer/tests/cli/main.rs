@@ -5,6 +5,7 @@ mod compact;
 mod crash;
 mod dedupe;
 mod ignore;
+mod model;
 mod precision;
 mod transfer;
 
