@@ -325,6 +325,8 @@ mod tests {
             1_000_000,
             |i| {
                 worked.fetch_add(1, Ordering::Relaxed);
+                // Long enough that the error is noticed before all is done.
+                std::thread::sleep(std::time::Duration::from_micros(50));
                 if i == 5 { Err(Error::Cancelled) } else { Ok(i) }
             },
             &mut |_| {},

@@ -1,4 +1,4 @@
-//! Linear layers and attention: by candle on any device, or by packed weights on a CPU that has the instructions.
+//! Linear layers, LayerNorms and attention: by candle on any device, or by packed weights on a CPU that has the instructions.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use candle_core::{
     Storage, Tensor, bail,
 };
 use candle_nn::ops::softmax_last_dim;
-use candle_nn::{Linear, VarBuilder};
+use candle_nn::{LayerNorm, Linear, VarBuilder};
 
 use super::prepared::Part;
 
@@ -136,6 +136,36 @@ impl Module for Dense {
     }
 }
 
+/// A LayerNorm over the last dimension.
+pub(super) enum Norm {
+    Plain(LayerNorm),
+    Packed(bt_kernels::LayerNorm),
+}
+
+impl Norm {
+    /// Reads `weight` and `bias`, `[size]`; both must be in the checkpoint.
+    pub(super) fn new(size: usize, eps: f64, vb: &VarBuilder, products: Products) -> Result<Self> {
+        let (weight, bias) = (vb.get(size, "weight")?, vb.get(size, "bias")?);
+        Ok(match products {
+            Products::Plain => Self::Plain(LayerNorm::new(weight, bias, eps)),
+            Products::Packed(_) => Self::Packed(bt_kernels::LayerNorm {
+                weight: weight.to_vec1()?,
+                bias: bias.to_vec1()?,
+                eps: eps as f32,
+            }),
+        })
+    }
+}
+
+impl Module for Norm {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Plain(norm) => norm.forward(x),
+            Self::Packed(norm) => x.contiguous()?.apply_op1_no_bwd(&Normalized(norm)),
+        }
+    }
+}
+
 fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
     match activation {
         Activation::None => Ok(x.clone()),
@@ -230,6 +260,20 @@ impl CustomOp2 for Product<'_> {
     ) -> Result<(CpuStorage, Shape)> {
         let residual = values(residual, residual_layout)?;
         Ok(self.forward(values(x, layout)?, layout, Some(residual)))
+    }
+}
+
+/// [`bt_kernels::LayerNorm::forward`] as candle knows operations.
+struct Normalized<'a>(&'a bt_kernels::LayerNorm);
+
+impl CustomOp1 for Normalized<'_> {
+    fn name(&self) -> &'static str {
+        "layer norm"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let out = self.0.forward(values(x, layout)?);
+        Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
 }
 

@@ -1,18 +1,18 @@
 //! From the towers to the cross-modal states: transforms, link towers, cross-modal layers.
 
 use candle_core::{Module, Result, Tensor};
-use candle_nn::{LayerNorm, VarBuilder};
+use candle_nn::VarBuilder;
 
 use super::config::{Config, LinkTowerType, TextConfig};
-use super::dense::{Dense, Products};
-use super::layers::{AttentionBlock, MlpBlock, Tokens, layer_norm};
+use super::dense::{Dense, Norm, Products};
+use super::layers::{AttentionBlock, MlpBlock, Tokens};
 
 /// One modality's side of the bridge: its top tower states brought to the cross-modal width.
 ///
 /// The text side is the same for every photo and the image side for every text, so both can be kept.
 pub(super) struct Bridge {
     /// `ln_post` of the image tower; the text tower has none.
-    post: Option<LayerNorm>,
+    post: Option<Norm>,
     /// One for all layers, or one each.
     transforms: Vec<Dense>,
     /// This modality's row of `token_type_embeddings`, `[D]`.
@@ -38,10 +38,11 @@ impl Bridge {
     pub(super) fn image(cfg: &Config, vb: &VarBuilder, products: Products) -> Result<Self> {
         let vision = &cfg.vision_config;
         Ok(Self {
-            post: Some(layer_norm(
+            post: Some(Norm::new(
                 vision.hidden_size,
                 vision.layer_norm_eps,
                 &vb.pp("vision_model.visual.ln_post"),
+                products,
             )?),
             transforms: transforms(
                 cfg,
@@ -148,7 +149,7 @@ struct Side<'a> {
 
 /// The parts of the cross-modal encoder that belong to one modality.
 struct Stream {
-    layernorm: LayerNorm,
+    layernorm: Norm,
     link_towers: Vec<LinkTower>,
     layers: Vec<CrossLayer>,
 }
@@ -157,10 +158,15 @@ impl Stream {
     /// `modality` is `text` or `image`, as in the tensor names.
     fn new(cfg: &Config, modality: &str, vb: &VarBuilder, products: Products) -> Result<Self> {
         let part = |name: &str| vb.pp(format!("cross_modal_{modality}_{name}"));
-        let link_tower = |i| LinkTower::new(cfg, &part("link_tower").pp(i));
+        let link_tower = |i| LinkTower::new(cfg, &part("link_tower").pp(i), products);
         let layer = |i| CrossLayer::new(&cfg.text_config, &part("layers").pp(i), products);
         Ok(Self {
-            layernorm: layer_norm(cfg.hidden_size, cfg.layer_norm_eps, &part("layernorm"))?,
+            layernorm: Norm::new(
+                cfg.hidden_size,
+                cfg.layer_norm_eps,
+                &part("layernorm"),
+                products,
+            )?,
             link_towers: (0..cfg.num_hidden_layers - 1)
                 .map(link_tower)
                 .collect::<Result<_>>()?,
@@ -174,7 +180,7 @@ impl Stream {
 /// Joins a tower's state with the cross-modal state below (paper, section 3.3).
 struct LinkTower {
     join: Join,
-    layer_norm: LayerNorm,
+    layer_norm: Norm,
 }
 
 enum Join {
@@ -184,7 +190,7 @@ enum Join {
 }
 
 impl LinkTower {
-    fn new(cfg: &Config, vb: &VarBuilder) -> Result<Self> {
+    fn new(cfg: &Config, vb: &VarBuilder, products: Products) -> Result<Self> {
         let join = match cfg.link_tower_type {
             LinkTowerType::Add => Join::Add,
             LinkTowerType::ScaledAdd => Join::ScaledAdd {
@@ -196,7 +202,12 @@ impl LinkTower {
         };
         Ok(Self {
             join,
-            layer_norm: layer_norm(cfg.hidden_size, cfg.layer_norm_eps, &vb.pp("LayerNorm"))?,
+            layer_norm: Norm::new(
+                cfg.hidden_size,
+                cfg.layer_norm_eps,
+                &vb.pp("LayerNorm"),
+                products,
+            )?,
         })
     }
 

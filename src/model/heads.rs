@@ -1,10 +1,11 @@
 //! The three published heads: contrastive (ITC), matching (ITM) and masked words (MLM).
 
 use candle_core::{DType, IndexOp, Module, Result, Tensor};
-use candle_nn::{LayerNorm, Linear, VarBuilder, linear};
+use candle_nn::{Linear, VarBuilder, linear};
 
 use super::config::Config;
-use super::layers::{layer_norm, normalize};
+use super::dense::{Norm, Products};
+use super::layers::normalize;
 
 /// First-token poolers of both cross-modal streams: dense and tanh, text first.
 ///
@@ -97,7 +98,7 @@ impl MatchingHead {
 /// Reference: `BridgeTowerMLMHead`.
 pub(super) struct MaskedWordHead {
     transform_dense: Linear,
-    transform_layer_norm: LayerNorm,
+    transform_layer_norm: Norm,
     decoder: Linear,
 }
 
@@ -114,7 +115,12 @@ impl MaskedWordHead {
         };
         Ok(Self {
             transform_dense: linear(d, d, vb.pp("transform.dense"))?,
-            transform_layer_norm: layer_norm(d, cfg.layer_norm_eps, &vb.pp("transform.LayerNorm"))?,
+            transform_layer_norm: Norm::new(
+                d,
+                cfg.layer_norm_eps,
+                &vb.pp("transform.LayerNorm"),
+                Products::Plain,
+            )?,
             decoder: Linear::new(weight, Some(vb.get(vocab, "bias")?)),
         })
     }

@@ -2,19 +2,10 @@
 
 use bt_kernels::{Activation, Format};
 use candle_core::{D, Module, Result, Tensor};
-use candle_nn::{LayerNorm, VarBuilder};
+use candle_nn::VarBuilder;
 
 use super::config::TextConfig;
-use super::dense::{Dense, Products, attention};
-
-/// A LayerNorm whose weight and bias must both be in the checkpoint.
-pub(super) fn layer_norm(size: usize, eps: f64, vb: &VarBuilder) -> Result<LayerNorm> {
-    Ok(LayerNorm::new(
-        vb.get(size, "weight")?,
-        vb.get(size, "bias")?,
-        eps,
-    ))
-}
+use super::dense::{Dense, Norm, Products, attention};
 
 /// BERT's attention block: attention to its own or to another sequence, then residual and LayerNorm.
 ///
@@ -25,7 +16,7 @@ pub(super) struct AttentionBlock {
     key: Dense,
     value: Dense,
     output_dense: Dense,
-    output_layer_norm: LayerNorm,
+    output_layer_norm: Norm,
     heads: usize,
     packed: Option<Format>,
 }
@@ -38,7 +29,12 @@ impl AttentionBlock {
             key: Dense::new(d, d, &vb.pp("self.key"), products)?,
             value: Dense::new(d, d, &vb.pp("self.value"), products)?,
             output_dense: Dense::new(d, d, &vb.pp("output.dense"), products)?,
-            output_layer_norm: layer_norm(d, cfg.layer_norm_eps, &vb.pp("output.LayerNorm"))?,
+            output_layer_norm: Norm::new(
+                d,
+                cfg.layer_norm_eps,
+                &vb.pp("output.LayerNorm"),
+                products,
+            )?,
             heads: cfg.num_attention_heads,
             packed: products.format(),
         })
@@ -73,7 +69,7 @@ impl AttentionBlock {
 pub(super) struct MlpBlock {
     intermediate_dense: Dense,
     output_dense: Dense,
-    output_layer_norm: LayerNorm,
+    output_layer_norm: Norm,
 }
 
 impl MlpBlock {
@@ -83,7 +79,12 @@ impl MlpBlock {
         Ok(Self {
             intermediate_dense: Dense::new(d, m, &vb.pp("intermediate.dense"), products)?,
             output_dense: Dense::new(m, d, &vb.pp("output.dense"), products)?,
-            output_layer_norm: layer_norm(d, cfg.layer_norm_eps, &vb.pp("output.LayerNorm"))?,
+            output_layer_norm: Norm::new(
+                d,
+                cfg.layer_norm_eps,
+                &vb.pp("output.LayerNorm"),
+                products,
+            )?,
         })
     }
 

@@ -1,11 +1,11 @@
 //! The text tower: RoBERTa.
 
 use candle_core::{DType, Device, Module, Result, Tensor};
-use candle_nn::{Embedding, LayerNorm, VarBuilder, embedding};
+use candle_nn::{Embedding, VarBuilder, embedding};
 
 use super::config::{Config, TextConfig};
-use super::dense::Products;
-use super::layers::{AttentionBlock, MlpBlock, layer_norm};
+use super::dense::{Norm, Products};
+use super::layers::{AttentionBlock, MlpBlock};
 use super::weights::{Rows, Weights};
 
 /// Token ids of several texts, padded to one length.
@@ -63,7 +63,7 @@ impl TextTower {
     ) -> Result<Self> {
         let layer = |i| TextLayer::new(cfg, &vb.pp("encoder.layer").pp(i), products);
         Ok(Self {
-            embeddings: TextEmbeddings::new(cfg, weights, &vb.pp("embeddings"))?,
+            embeddings: TextEmbeddings::new(cfg, weights, &vb.pp("embeddings"), products)?,
             layers: (0..cfg.num_hidden_layers)
                 .map(layer)
                 .collect::<Result<_>>()?,
@@ -90,11 +90,16 @@ struct TextEmbeddings {
     position_embeddings: Embedding,
     /// Segment 0, the only one in use, `[D]`.
     token_type_embedding: Tensor,
-    layer_norm: LayerNorm,
+    layer_norm: Norm,
 }
 
 impl TextEmbeddings {
-    fn new(cfg: &TextConfig, weights: &Weights, vb: &VarBuilder) -> Result<Self> {
+    fn new(
+        cfg: &TextConfig,
+        weights: &Weights,
+        vb: &VarBuilder,
+        products: Products,
+    ) -> Result<Self> {
         let d = cfg.hidden_size;
         let token_types = vb.get((cfg.type_vocab_size, d), "token_type_embeddings.weight")?;
         Ok(Self {
@@ -105,7 +110,7 @@ impl TextEmbeddings {
                 vb.pp("position_embeddings"),
             )?,
             token_type_embedding: token_types.get(0)?,
-            layer_norm: layer_norm(d, cfg.layer_norm_eps, &vb.pp("LayerNorm"))?,
+            layer_norm: Norm::new(d, cfg.layer_norm_eps, &vb.pp("LayerNorm"), products)?,
         })
     }
 

@@ -2,17 +2,17 @@
 
 use bt_kernels::{Activation, Format};
 use candle_core::{IndexOp, Module, Result, Tensor};
-use candle_nn::{LayerNorm, VarBuilder};
+use candle_nn::VarBuilder;
 
 use super::config::VisionConfig;
-use super::dense::{Dense, Products, attention};
-use super::layers::{Tokens, layer_norm};
+use super::dense::{Dense, Norm, Products, attention};
+use super::layers::Tokens;
 
 /// Reference: `BridgeTowerVisionTransformer`,
 /// <https://github.com/huggingface/transformers/blob/v4.57.1/src/transformers/models/bridgetower/modeling_bridgetower.py>
 pub(super) struct VisionTower {
     embeddings: VisionEmbeddings,
-    ln_pre: LayerNorm,
+    ln_pre: Norm,
     resblocks: Vec<ResidualAttention>,
 }
 
@@ -22,7 +22,12 @@ impl VisionTower {
             |i| ResidualAttention::new(cfg, &vb.pp("transformer.resblocks").pp(i), products);
         Ok(Self {
             embeddings: VisionEmbeddings::new(cfg, &vb.pp("embeddings"), products)?,
-            ln_pre: layer_norm(cfg.hidden_size, cfg.layer_norm_eps, &vb.pp("ln_pre"))?,
+            ln_pre: Norm::new(
+                cfg.hidden_size,
+                cfg.layer_norm_eps,
+                &vb.pp("ln_pre"),
+                products,
+            )?,
             resblocks: (0..cfg.num_hidden_layers)
                 .map(block)
                 .collect::<Result<_>>()?,
@@ -97,11 +102,11 @@ impl VisionEmbeddings {
 
 /// Pre-LayerNorm transformer block with CLIP's fused projections.
 struct ResidualAttention {
-    ln_1: LayerNorm,
+    ln_1: Norm,
     /// Query, key and value: the three thirds of `attn.in_proj_{weight,bias}`.
     in_proj: [Dense; 3],
     out_proj: Dense,
-    ln_2: LayerNorm,
+    ln_2: Norm,
     c_fc: Dense,
     c_proj: Dense,
     heads: usize,
@@ -121,10 +126,10 @@ impl ResidualAttention {
             })
         };
         Ok(Self {
-            ln_1: layer_norm(w, cfg.layer_norm_eps, &vb.pp("ln_1"))?,
+            ln_1: Norm::new(w, cfg.layer_norm_eps, &vb.pp("ln_1"), products)?,
             in_proj: [third(0)?, third(1)?, third(2)?],
             out_proj: Dense::new(w, w, &vb.pp("attn.out_proj"), products)?,
-            ln_2: layer_norm(w, cfg.layer_norm_eps, &vb.pp("ln_2"))?,
+            ln_2: Norm::new(w, cfg.layer_norm_eps, &vb.pp("ln_2"), products)?,
             c_fc: Dense::new(w, 4 * w, &vb.pp("mlp.c_fc"), products)?,
             c_proj: Dense::new(4 * w, w, &vb.pp("mlp.c_proj"), products)?,
             heads: w / 64,
