@@ -164,7 +164,7 @@ pub struct Kernel {
     /// [`finish`].
     pub(crate) finish: unsafe fn(&Finish, &Tile, (usize, usize), usize, *mut f32),
     /// [`pack_rows`].
-    pub(crate) pack_rows: unsafe fn(&[f32], (usize, usize, usize), &mut [Step]),
+    pub(crate) pack_rows: PackRows,
     /// [`pack_columns`].
     pub(crate) pack_columns: unsafe fn(&[f32], (usize, usize), &mut [Step]),
     /// [`normalize`].
@@ -176,6 +176,7 @@ pub struct Kernel {
 }
 
 type Round = unsafe fn(&[f32], (usize, usize, usize), f32, &mut [u32], &mut [f32]);
+type PackRows = unsafe fn(&[f32], (usize, usize, usize), &mut [Step]);
 type Multiply = unsafe fn(*const u32, &[Step], &mut Tile);
 
 impl Kernel {
