@@ -12,7 +12,7 @@
 
 use std::time::Instant;
 
-use bt_kernels::{Activation, Attention, Format, Kernel, Packed, attention_with};
+use bt_kernels::{Activation, Attention, Kernel, Packed, attention_with};
 
 /// M × K × N of BridgeTower large: one photo's tokens, and eight photos'.
 const SHAPES: [(usize, usize, usize); 6] = [
@@ -34,88 +34,42 @@ fn main() {
         "{} threads, best of {rounds} rounds, G op/s",
         rayon::current_num_threads()
     );
-    for kernel in Kernel::available() {
-        let cases: Vec<Case> = SHAPES
-            .iter()
-            .map(|shape| Case::new(kernel, *shape))
-            .collect();
-        let mut peak = 0f64;
-        let mut best = [(0f64, 0f64); SHAPES.len()];
-        for _ in 0..rounds {
-            peak = peak.max(peak::measure(kernel));
-            for ((best, gemm), case) in best.iter_mut().zip(&cases) {
-                *best = best.max(case.measure());
-                if kernel.format() == Format::F32 {
-                    *gemm = gemm.max(case.measure_gemm());
-                }
-            }
+    let inputs = SHAPES.map(Inputs::new);
+    let kernels: Vec<&Kernel> = Kernel::available().collect();
+    let mut cases: Vec<Case> = kernels
+        .iter()
+        .map(|kernel| Case::new(kernel, &inputs))
+        .collect();
+    let mut gemm = [0f64; SHAPES.len()];
+    for _ in 0..rounds {
+        for (best, inputs) in gemm.iter_mut().zip(&inputs) {
+            *best = best.max(inputs.measure_gemm());
         }
-        println!("{kernel:?}: peak {peak:.0}");
-        for ((best, gemm), (m, k, n)) in best.iter().zip(SHAPES) {
-            print!(
-                "  {m} × {k} × {n}: {best:.0}, {:.0} % of the peak",
-                100.0 * best / peak
-            );
-            match kernel.format() {
-                Format::F32 => println!(", {:.2} × gemm's {gemm:.0}", best / gemm),
-                _ => println!(),
-            }
+        for case in &mut cases {
+            case.measure(&inputs);
         }
-        println!(
-            "  attention, 442 tokens, 16 heads of 64: {:.2} ms",
-            1e3 * attention_seconds(kernel, rounds)
-        );
+    }
+    println!("gemm: {gemm:.0?}");
+    for case in &cases {
+        case.print(&gemm);
     }
 }
 
-/// The best of `rounds`.
-fn attention_seconds(kernel: &'static Kernel, rounds: usize) -> f64 {
-    let (tokens, d) = (442, 1024);
-    let x = vec![0.5f32; tokens * d];
-    let inputs = Attention {
-        format: kernel.format(),
-        query: &x,
-        key: &x,
-        value: &x,
-        mask: None,
-        batch: 1,
-        heads: 16,
-        head_width: 64,
-        query_len: tokens,
-        key_len: tokens,
-    };
-    let measure = || {
-        let started = Instant::now();
-        std::hint::black_box(attention_with(kernel, inputs));
-        started.elapsed().as_secs_f64()
-    };
-    (0..rounds).map(|_| measure()).fold(f64::INFINITY, f64::min)
-}
-
-struct Case {
+struct Inputs {
     shape: (usize, usize, usize),
     x: Vec<f32>,
     weights: Vec<f32>,
-    packed: Packed,
 }
 
-impl Case {
-    fn new(kernel: &'static Kernel, shape: (usize, usize, usize)) -> Self {
+impl Inputs {
+    fn new(shape: (usize, usize, usize)) -> Self {
         let (m, k, n) = shape;
         let number = |i: usize| ((i.wrapping_mul(2_654_435_761)) % 2048) as f32 / 1024.0 - 1.0;
-        let weights: Vec<f32> = (0..n * k).map(number).collect();
         Self {
             shape,
             x: (0..m * k).map(number).collect(),
-            packed: Packed::with(kernel, &weights, k, &vec![0.1; n]),
-            weights,
+            weights: (0..n * k).map(number).collect(),
         }
-    }
-
-    fn measure(&self) -> f64 {
-        let started = Instant::now();
-        std::hint::black_box(self.packed.forward(&self.x, Activation::None, None));
-        self.speed(started)
     }
 
     /// x · weightsᵀ as candle calls for it.
@@ -158,6 +112,76 @@ impl Case {
     }
 }
 
+/// The best that was measured of one kernel so far.
+struct Case {
+    kernel: &'static Kernel,
+    layers: Vec<Packed>,
+    peak: f64,
+    products: [f64; SHAPES.len()],
+    attention_seconds: f64,
+}
+
+impl Case {
+    fn new(kernel: &'static Kernel, inputs: &[Inputs]) -> Self {
+        let layer = |inputs: &Inputs| {
+            let (_, k, n) = inputs.shape;
+            Packed::with(kernel, &inputs.weights, k, &vec![0.1; n])
+        };
+        Self {
+            kernel,
+            layers: inputs.iter().map(layer).collect(),
+            peak: 0.0,
+            products: [0.0; SHAPES.len()],
+            attention_seconds: f64::INFINITY,
+        }
+    }
+
+    fn measure(&mut self, inputs: &[Inputs]) {
+        self.peak = self.peak.max(peak::measure(self.kernel));
+        for ((best, layer), inputs) in self.products.iter_mut().zip(&self.layers).zip(inputs) {
+            let started = Instant::now();
+            std::hint::black_box(layer.forward(&inputs.x, Activation::None, None));
+            *best = best.max(inputs.speed(started));
+        }
+        self.attention_seconds = self.attention_seconds.min(attention_seconds(self.kernel));
+    }
+
+    fn print(&self, gemm: &[f64]) {
+        println!("{:?}: peak {:.0}", self.kernel, self.peak);
+        for ((best, gemm), (m, k, n)) in self.products.iter().zip(gemm).zip(SHAPES) {
+            println!(
+                "  {m} × {k} × {n}: {best:.0}, {:.0} % of the peak, {:.2} × gemm's f32",
+                100.0 * best / self.peak,
+                best / gemm
+            );
+        }
+        println!(
+            "  attention, 442 tokens, 16 heads of 64: {:.2} ms",
+            1e3 * self.attention_seconds
+        );
+    }
+}
+
+fn attention_seconds(kernel: &'static Kernel) -> f64 {
+    let (tokens, d) = (442, 1024);
+    let x = vec![0.5f32; tokens * d];
+    let inputs = Attention {
+        format: kernel.format(),
+        query: &x,
+        key: &x,
+        value: &x,
+        mask: None,
+        batch: 1,
+        heads: 16,
+        head_width: 64,
+        query_len: tokens,
+        key_len: tokens,
+    };
+    let started = Instant::now();
+    std::hint::black_box(attention_with(kernel, inputs));
+    started.elapsed().as_secs_f64()
+}
+
 #[cfg(not(target_arch = "x86_64"))]
 mod peak {
     pub fn measure(_: &bt_kernels::Kernel) -> f64 {
@@ -179,7 +203,7 @@ mod peak {
 
     use bt_kernels::{Format, Kernel};
 
-    const LOOPS: usize = 400_000;
+    const LOOPS: usize = 200_000;
 
     /// A loop of `$dot` on `$sums` independent sums, enough to hide its latency, of `$operations` each.
     macro_rules! peak {

@@ -1,6 +1,7 @@
 //! AVX2 with FMA: 8 lanes, 16 registers. Also AVX-VNNI, which adds AVX-512's integer products at this width.
 #![allow(unsafe_code)]
 
+use std::arch::asm;
 use std::arch::x86_64::{
     __m256, __m256i, _MM_FROUND_NO_EXC, _MM_FROUND_TO_NEAREST_INT, _MM_HINT_T0, _mm_add_ps,
     _mm_add_ss, _mm_cvtss_f32, _mm_max_ps, _mm_max_ss, _mm_movehdup_ps, _mm_movehl_ps,
@@ -8,12 +9,11 @@ use std::arch::x86_64::{
     _mm256_and_ps, _mm256_and_si256, _mm256_andnot_ps, _mm256_castps_si256, _mm256_castps256_ps128,
     _mm256_castsi256_ps, _mm256_castsi256_si128, _mm256_cvtepi32_ps, _mm256_cvtps_epi32,
     _mm256_div_ps, _mm256_dpbusd_avx_epi32, _mm256_extractf128_ps, _mm256_fmadd_ps,
-    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maskload_ps,
-    _mm256_maskstore_ps, _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps, _mm256_permute4x64_epi64,
-    _mm256_permutevar8x32_epi32, _mm256_round_ps, _mm256_set1_epi32, _mm256_set1_ps,
-    _mm256_setr_epi32, _mm256_shuffle_epi8, _mm256_slli_epi16, _mm256_slli_epi32,
-    _mm256_srai_epi16, _mm256_srai_epi32, _mm256_storeu_ps, _mm256_sub_epi32, _mm256_sub_ps,
-    _mm256_xor_ps,
+    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_maskload_ps, _mm256_maskstore_ps, _mm256_max_ps,
+    _mm256_min_ps, _mm256_mul_ps, _mm256_permute4x64_epi64, _mm256_permutevar8x32_epi32,
+    _mm256_round_ps, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setr_epi32, _mm256_shuffle_epi8,
+    _mm256_slli_epi16, _mm256_slli_epi32, _mm256_srai_epi16, _mm256_srai_epi32, _mm256_storeu_ps,
+    _mm256_sub_epi32, _mm256_sub_ps, _mm256_xor_ps,
 };
 
 use crate::Format;
@@ -116,10 +116,30 @@ impl Product for Int8 {
     unsafe fn dot(sum: F32x8, activations: F32x8, weights: F32x8) -> F32x8 {
         // SAFETY: as of this function.
         unsafe {
-            let products = _mm256_madd_epi16(activations.bits(), weights.bits());
-            F32x8::of_bits(_mm256_add_epi32(sum.bits(), products))
+            let (activations, weights) = (activations.bits(), weights.bits());
+            F32x8::of_bits(add_products(sum.bits(), activations, weights))
         }
     }
+}
+
+/// `sum` and two products of i16 in each lane. Of intrinsics the compiler adds the products of both parts first, for which
+/// there are not enough registers.
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn add_products(mut sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+    // SAFETY: computes on registers.
+    unsafe {
+        asm!(
+            "vpmaddwd {products}, {a}, {b}",
+            "vpaddd {sum}, {sum}, {products}",
+            sum = inout(ymm_reg) sum,
+            a = in(ymm_reg) a,
+            b = in(ymm_reg) b,
+            products = lateout(ymm_reg) _,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    sum
 }
 
 /// AVX-VNNI's `vpdpbusd`.
