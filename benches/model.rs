@@ -1,10 +1,12 @@
-//! The model's speed, one measurement a line of standard input. `compare_transformers.py` beside this runs it next to
-//! `transformers`, turn by turn; by itself it serves a profiler.
+//! The model's speed, one command a line of standard input. `compare.py` beside this runs it next to `transformers` and
+//! ONNX Runtime, turn by turn; by itself it serves a profiler.
 //!
 //! Measured, seconds each, decoding and tokenizing left out:
 //! - `embed N`: N photos through the image tower and its ITC head, as one batch;
 //! - `match N`: one text read together with N photos, image tower included, as a search reranks;
 //! - `fuse N`: the same with the photos' bridged states kept: the cross-modal layers alone.
+//!
+//! `show embed N` and `show match N` write what comes out, as JSON: a row a photo.
 //!
 //! Data: pixels by formula, a text of 12 tokens.
 //!
@@ -48,15 +50,19 @@ fn main() {
     );
     for line in std::io::stdin().lock().lines() {
         let line = line.expect("a line");
-        let (what, count) = line.split_once(' ').expect("WHAT N");
-        let count = count.parse().expect("a number");
-        let seconds = match what {
-            "embed" => bench.embed(count),
-            "match" => bench.match_photos(count),
-            "fuse" => bench.fuse(count),
-            _ => panic!("embed, match or fuse, not {what:?}"),
-        };
-        println!("{seconds}");
+        let (what, count) = line.rsplit_once(' ').expect("WHAT N");
+        let pixels = bench.pixels(count.parse().expect("a number"));
+        match what {
+            "embed" => println!("{}", timed(|| bench.embed(&pixels))),
+            "match" => println!("{}", timed(|| bench.match_photos(&bench.photos(&pixels)))),
+            "fuse" => {
+                let photos = bench.photos(&pixels);
+                println!("{}", timed(|| bench.match_photos(&photos)));
+            }
+            "show embed" => println!("{:?}", bench.embed(&pixels)),
+            "show match" => println!("{:?}", bench.match_photos(&bench.photos(&pixels))),
+            _ => panic!("embed, match, fuse, show embed or show match, not {what:?}"),
+        }
     }
 }
 
@@ -65,33 +71,16 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    fn embed(&self, photos: usize) -> f64 {
-        let pixels = self.pixels(photos);
-        timed(|| {
-            self.model
-                .embed_pixels(&pixels)
-                .expect("embeds")
-                .to_vec2::<f32>()
-                .expect("values")
-        })
+    /// `[N, E]`
+    fn embed(&self, pixels: &Tensor) -> Vec<Vec<f32>> {
+        let embeddings = self.model.embed_pixels(pixels).expect("embeds");
+        embeddings.to_vec2().expect("values")
     }
 
-    fn match_photos(&self, photos: usize) -> f64 {
-        let pixels = self.pixels(photos);
-        timed(|| self.logits(&self.text(), &self.photos(&pixels)))
-    }
-
-    fn fuse(&self, photos: usize) -> f64 {
-        let photos = self.photos(&self.pixels(photos));
-        timed(|| self.logits(&self.text(), &photos))
-    }
-
-    fn logits(&self, text: &Bridged, photos: &Bridged) -> Vec<Vec<f32>> {
-        self.model
-            .match_logits(text, photos)
-            .expect("matches")
-            .to_vec2()
-            .expect("values")
+    /// `[N, 2]`; the text is read anew.
+    fn match_photos(&self, photos: &Bridged) -> Vec<Vec<f32>> {
+        let logits = self.model.match_logits(&self.text(), photos);
+        logits.expect("matches").to_vec2().expect("values")
     }
 
     fn text(&self) -> Bridged {
