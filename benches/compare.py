@@ -36,11 +36,10 @@ from peers.processes import Finished, Side, finish
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PEERS = REPOSITORY / "benches" / "peers"
-SIDES = ["transformers f32", "transformers bf16", "ONNX Runtime f32", "ONNX Runtime int8", "ours f32", "ours bf16", "ours int8"]
+SIDES = ["transformers f32", "transformers bf16", "compiled transformers bf16", "ONNX Runtime f32", "ONNX Runtime int8",
+         "ours f32", "ours bf16", "ours int8"]
 EXACT = SIDES[0]
 QUERY = "a cat by a window"
-# Photos whose outputs are compared.
-SHOWN = 4
 # Photos of a build, and how many it embeds at once.
 BUILT, BUILD_BATCH = 16, 8
 
@@ -95,7 +94,7 @@ def match(args):
 def compare_models(args, title: str, common: str, works: list[tuple[str, str]]):
     """`works` are commands and what they add to the name of a side; the `common` one is known to all, others to ours."""
     sides = {name: Side(command(args, name, common)) for name in args.sides}
-    shown = {name: side.show(common, SHOWN) for name, side in sides.items()}
+    shown = {name: side.show(common, args.batch) for name, side in sides.items()}
     measured = {name + suffix: lambda side=side, work=work: side.measure(work, args.batch)
                 for work, suffix in works for name, side in sides.items() if work == common or is_ours(name)}
     seconds = take_turns(args.rounds, measured)
@@ -107,16 +106,16 @@ def compare_models(args, title: str, common: str, works: list[tuple[str, str]]):
         close = difference(common, shown[name], shown[EXACT]) if name in shown and EXACT in shown else ""
         rows.append([name, f"{args.batch / statistics.median(took):.2f}", close, *ratios(seconds, name, peers)])
     closeness = "cosine to f32" if common == "embed" else "logits off f32"
-    table(title, ["", "a second", closeness, *(f"{peer}, ×" for peer in peers)], rows)
+    table(title, ["", "a second", closeness, *(f"× {peer}" for peer in peers)], rows)
 
 
 def command(args, side: str, work: str) -> list:
-    *name, precision = side.split()
+    precision = side.split()[-1]
     if is_ours(side):
         return [benchmark(), args.model, precision]
-    peer = "transformers" if name == ["transformers"] else "onnx"
-    return [sys.executable, PEERS / "measure.py", peer, args.model, precision, work,
-            "--threads", args.threads, "--exports", args.work / "onnx"]
+    peer = "transformers" if "transformers" in side else "onnx"
+    options = ["--threads", args.threads, "--exports", args.work / "onnx"] + ["--compile"] * side.startswith("compiled")
+    return [sys.executable, PEERS / "measure.py", peer, args.model, precision, work, *options]
 
 
 def difference(work: str, outputs: list[list[float]], exact: list[list[float]]) -> str:
@@ -135,24 +134,29 @@ def dot(a: list[float], b: list[float]) -> float:
 
 
 def cold_start(args):
-    """By `transformers` twice: as its documentation loads a model, and reading the text tower alone."""
+    """By `transformers` in two ways: as its documentation loads a model, whole, and reading the text tower alone."""
     made = made_index(args)
     ours = [program("bt-query"), "--index", made / "ours", "--no-rerank", "--offline", "--model", args.model, QUERY]
     theirs = [sys.executable, PEERS / "query.py", args.model, made, QUERY, "--threads", args.threads]
     commands = {f"transformers and hnswlib, {part}, {precision}": [*theirs, "--part", part, "--precision", precision]
-                for part, precision in [("whole", "bf16"), ("text", "f32"), ("text", "bf16")]}
+                for part, precision in [("whole", "bf16"), ("tower", "f32"), ("tower", "bf16")]}
     commands["ours"] = ours
-    hits = {name: {line.split("\t")[1] for line in output(command).splitlines()} for name, command in commands.items()}
+    hits = {name: hit_paths(command) for name, command in commands.items()}
+    nearest = hit_paths([*theirs, "--exact"])
     finished = take_turns(args.rounds, {name: lambda command=command: finish(command) for name, command in commands.items()})
     seconds = {name: [run.seconds for run in runs] for name, runs in finished.items()}
-    peers = [name for name in commands if name != "ours"]
-    rows = [[name, f"{statistics.median(took):.2f} s", memory(finished[name]), f"{len(hits[name] & hits['ours'])} of 10",
-             *ratios(seconds, name, ["ours"])] for name, took in seconds.items()]
+    rows = [[name, f"{statistics.median(took):.2f} s", *ratios(seconds, "ours", [name]), memory(finished[name]),
+             str(len(hits[name] & nearest))] for name, took in seconds.items()]
     table("One query in words over 100,000 vectors, from nothing to printed hits",
-          ["", "time", MEMORY, "hits as ours", "ours, ×"], rows)
+          ["", "time", "ours is × as fast", MEMORY, "of the 10 nearest"], rows)
+
+
+def hit_paths(command: list) -> set[str]:
+    return {line.split("\t")[1] for line in output(command).splitlines()}
 
 
 def build(args):
+    """By `transformers` in two ways, as in the cold start."""
     with tempfile.TemporaryDirectory() as folder:
         photos, folder = Path(folder) / "photos", Path(folder)
         photos.mkdir()
@@ -162,30 +166,30 @@ def build(args):
                 "--batch", BUILD_BATCH, "--index"]
         theirs = [sys.executable, PEERS / "embed.py", args.model, photos, "--threads", args.threads,
                   "--batch", BUILD_BATCH, "--precision", "bf16"]
-        commands = {"transformers bf16": [*theirs, folder / "theirs.npy"]}
+        commands = {f"transformers, {part}, bf16": [*theirs, folder / "theirs.npy", "--part", part] for part in ("whole", "tower")}
         commands |= {f"ours {precision}": [*ours, folder / precision, "--precision", precision] for precision in ("bf16", "int8")}
         finished = take_turns(args.rounds, {name: lambda command=command: finish(command) for name, command in commands.items()})
     seconds = {name: [run.seconds for run in runs] for name, runs in finished.items()}
-    peak = {name: statistics.median(run.peak for run in runs) for name, runs in finished.items()}
-    rows = [[name, f"{statistics.median(took):.2f} s", *ratios(seconds, name, ["transformers bf16"]), memory(finished[name]),
-             f"{peak[name] / peak['transformers bf16']:.2f}"] for name, took in seconds.items()]
-    table(f"{BUILT} JPEGs to embeddings on disk, batch {BUILD_BATCH}",
-          ["", "time", "transformers, ×", MEMORY, "of transformers' memory"], rows)
+    peers = [name for name in commands if not is_ours(name)]
+    rows = [[name, f"{statistics.median(took):.2f} s", *ratios(seconds, name, peers), memory(finished[name])]
+            for name, took in seconds.items()]
+    head = ["", "time", *(f"× {peer}" for peer in peers), MEMORY]
+    table(f"{BUILT} JPEGs to embeddings on disk, batch {BUILD_BATCH}", head, rows)
 
 
-MEMORY = "memory at most, without mapped files"
+MEMORY = "memory at most; without mapped files"
 
 
 def memory(runs: list[Finished]) -> str:
     peak, own = (statistics.median(values) for values in zip(*((run.peak, run.own) for run in runs)))
-    return f"{peak / 1e9:.2f} GB, {own / 1e9:.2f} GB"
+    return f"{peak / 1e9:.2f} GB; {own / 1e9:.2f} GB"
 
 
 def made_index(args) -> Path:
     """100,000 made-up photos for both sides, of this checkpoint as far as its fingerprint tells."""
-    made = args.work / "made"
+    made = args.work / f"{args.model.name}-made"
     if not made.exists():
-        draft = args.work / "made.draft"
+        draft = made.with_suffix(".draft")
         shutil.rmtree(draft, ignore_errors=True)
         (draft / "photos").mkdir(parents=True)
         shutil.copy(min(args.photos.glob("*.jpg")), draft / "photos")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Photos of a folder into a file of embeddings, as `bt-index build` does it: by `transformers`.
 
-    embed.py MODEL PHOTOS OUT.npy [--batch 8] [--precision bf16]
+    embed.py MODEL PHOTOS OUT.npy [--part tower] [--batch 8] [--precision bf16]
 """
 
 import argparse
@@ -24,12 +24,13 @@ def main():
     parser.add_argument("model", type=Path)
     parser.add_argument("photos", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--part", choices=("whole", "tower"), default="tower", help="of the checkpoint to load")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--precision", choices=reference.DTYPES, default="bf16")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    model = reference.ImageEmbedder(args.model, reference.DTYPES[args.precision])
+    model = reference.ImageEmbedder(args.model, reference.DTYPES[args.precision], alone=args.part == "tower")
     processor = BridgeTowerImageProcessorPil.from_pretrained(args.model)
     paths = sorted(path for path in args.photos.iterdir() if path.suffix == ".jpg")
     embeddings = []

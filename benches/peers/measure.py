@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A peer's speed, one command a line of standard input: what `benches/model.rs` is for ours, and with its commands.
 
-    measure.py transformers MODEL bf16 embed
+    measure.py transformers MODEL bf16 embed [--compile]
     measure.py onnx MODEL int8 match --exports FOLDER
 
 - `embed N`, `match N`: seconds for N photos, or for N pairs of one text and a photo; decoding and tokenizing left out;
@@ -25,6 +25,7 @@ def main():
     parser.add_argument("model", type=Path)
     parser.add_argument("precision", choices=("f32", "bf16", "int8"))
     parser.add_argument("work", choices=("embed", "match"))
+    parser.add_argument("--compile", action="store_true", help="by torch.compile, with frozen weights")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--exports", type=Path, help="where the files for ONNX Runtime are, or will be")
     args = parser.parse_args()
@@ -46,13 +47,20 @@ def main():
 def by_transformers(args):
     import torch
 
+    import torch._inductor.config
+
     import reference
 
     torch.set_num_threads(args.threads)
     kind = reference.ImageEmbedder if args.work == "embed" else reference.Matcher
     model = kind(args.model, reference.DTYPES[args.precision])
 
-    @torch.inference_mode()
+    if args.compile:
+        torch._inductor.config.freezing = True
+        model.compile(dynamic=False)
+
+    # Not `inference_mode`: freezing refuses its tensors.
+    @torch.no_grad()
     def run(inputs):
         return model(**{name: torch.from_numpy(values) for name, values in inputs.items()}).float().numpy()
 

@@ -1,4 +1,5 @@
-"""What `transformers` offers for an index: the parts of its classes that are needed, and nothing else in memory."""
+"""What `transformers` offers for an index: the parts of its classes that are needed. They are cut out of the whole, as its
+documentation loads that, or read from the files `alone`, which takes less time and memory."""
 
 import json
 from pathlib import Path
@@ -7,7 +8,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 from transformers import BridgeTowerConfig, BridgeTowerForContrastiveLearning, BridgeTowerForImageAndTextRetrieval
-from transformers.models.bridgetower.modeling_bridgetower import BridgeTowerTextModel
+from transformers.models.bridgetower.modeling_bridgetower import BridgeTowerTextModel, BridgeTowerVisionModel
 
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
 
@@ -15,15 +16,23 @@ DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
 class ImageEmbedder(nn.Module):
     """The image's part of `BridgeTowerForContrastiveLearning.forward`."""
 
-    def __init__(self, model: Path, dtype: torch.dtype):
+    def __init__(self, model: Path, dtype: torch.dtype, alone: bool = True):
         super().__init__()
-        whole = BridgeTowerForContrastiveLearning.from_pretrained(model, dtype=dtype).eval()
-        trunk = whole.bridgetower
-        self.visual = trunk.vision_model.visual
-        self.transform = trunk.cross_modal_image_transform
-        self.register_buffer("token_type", trunk.token_type_embeddings.weight[1].detach())
-        self.head = whole.itc_image_head
-        self.image_size = whole.config.vision_config.image_size
+        if alone:
+            config = BridgeTowerConfig.from_pretrained(model)
+            self.visual = tower(BridgeTowerVisionModel, "vision_model", model, config.vision_config, dtype).visual
+            self.transform = linear(model, "bridgetower.cross_modal_image_transform", dtype)
+            token_types = tensor(model, "bridgetower.token_type_embeddings.weight").to(dtype)
+            self.head = linear(model, "itc_image_head.fc", dtype)
+        else:
+            whole = BridgeTowerForContrastiveLearning.from_pretrained(model, dtype=dtype).eval()
+            config, trunk = whole.config, whole.bridgetower
+            self.visual = trunk.vision_model.visual
+            self.transform = trunk.cross_modal_image_transform
+            token_types = trunk.token_type_embeddings.weight.detach()
+            self.head = whole.itc_image_head
+        self.register_buffer("token_type", token_types[1].clone())
+        self.image_size = config.vision_config.image_size
 
     def forward(self, pixel_values):
         state = self.visual.forward_pre(pixel_values.to(self.token_type.dtype))
@@ -34,18 +43,14 @@ class ImageEmbedder(nn.Module):
 
 
 class TextEmbedder(nn.Module):
-    """The text's part of it: cut out of the whole, as its documentation loads it, or read from the files alone."""
+    """The text's part of it."""
 
-    def __init__(self, model: Path, dtype: torch.dtype, alone: bool):
+    def __init__(self, model: Path, dtype: torch.dtype, alone: bool = True):
         super().__init__()
         if alone:
-            config = BridgeTowerConfig.from_pretrained(model)
-            names = {r"^bridgetower\.text_model\.": ""}
-            text_config = config.text_config
-            self.text_model = BridgeTowerTextModel.from_pretrained(
-                model, config=text_config, dtype=dtype, key_mapping=names).eval()
-            self.head = nn.Linear(config.hidden_size, config.contrastive_hidden_size, dtype=dtype)
-            self.head.load_state_dict({name: tensor(model, f"itc_text_head.fc.{name}") for name in ("weight", "bias")})
+            config = BridgeTowerConfig.from_pretrained(model).text_config
+            self.text_model = tower(BridgeTowerTextModel, "text_model", model, config, dtype)
+            self.head = linear(model, "itc_text_head.fc", dtype)
         else:
             whole = BridgeTowerForContrastiveLearning.from_pretrained(model, dtype=dtype).eval()
             self.text_model = whole.bridgetower.text_model
@@ -66,6 +71,18 @@ class Matcher(nn.Module):
 
     def forward(self, input_ids, attention_mask, pixel_values):
         return self.whole(input_ids=input_ids, attention_mask=attention_mask, pixel_values=pixel_values).logits
+
+
+def tower(kind, name: str, model: Path, config, dtype: torch.dtype) -> nn.Module:
+    names = {rf"^bridgetower\.{name}\.": ""}
+    return kind.from_pretrained(model, config=config, dtype=dtype, key_mapping=names).eval()
+
+
+def linear(model: Path, name: str, dtype: torch.dtype) -> nn.Linear:
+    weight, bias = (tensor(model, f"{name}.{part}").to(dtype) for part in ("weight", "bias"))
+    layer = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+    layer.load_state_dict({"weight": weight, "bias": bias}, assign=True)
+    return layer
 
 
 def tensor(model: Path, name: str) -> torch.Tensor:
