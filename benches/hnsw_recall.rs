@@ -3,25 +3,22 @@
 //! Recall is that of the same search by a scan. A filter's cost is that of reading the record: it only
 //! looks at a number.
 //!
-//! Data: unit vectors of 512 coordinates around 1000 random centres; centre and Gaussian noise have the
-//! same length, so photos of one group have a cosine of about 0.5 and of two groups about 0. Queries are
-//! drawn the same way and are not in the index. Seed 42.
+//! Data: see `clustered`; queries are drawn the same way and are not in the index.
 //!
 //! ```text
 //! cargo bench --bench hnsw_recall [-- PHOTOS [QUERIES]]
 //! ```
 
-use std::path::PathBuf;
+mod clustered;
+
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use bridgetower::{
-    Candidate, Changes, ContentHash, Embedding, IndexReader, IndexWriter, Photo, PhotoMetadata,
-    Pins, Plan, SearchOptions, Status,
+    Candidate, Changes, Embedding, IndexReader, IndexWriter, Photo, Plan, SearchOptions, Status,
 };
+use clustered::{DIM, Data, photo, pins};
 
-const DIM: usize = 512;
-const GROUPS: usize = 1000;
 /// Photos of 1000 that pass.
 const SELECTIVITIES: [u64; 5] = [1000, 500, 100, 10, 1];
 const COMMIT: usize = 1000;
@@ -161,74 +158,4 @@ fn timed<T>(name: &str, work: impl FnOnce() -> T) -> T {
     let done = work();
     println!("{name}: {:.2?}", started.elapsed());
     done
-}
-
-fn pins() -> Pins {
-    Pins {
-        model_name: "none".into(),
-        model_fingerprint: "0".repeat(64),
-        preprocessing: "none".into(),
-        dim: DIM,
-    }
-}
-
-fn photo(number: usize) -> Photo {
-    let mut content_hash = [0; 32];
-    content_hash[..8].copy_from_slice(&number.to_le_bytes());
-    Photo {
-        path: PathBuf::from(format!(
-            "/home/someone/Pictures/2024/{:03}/IMG_{number:06}.jpg",
-            number / 1000
-        )),
-        size: number as u64,
-        mtime_ns: 0,
-        content_hash: ContentHash(content_hash),
-        metadata: PhotoMetadata {
-            camera: Some("Apple iPhone 13".into()),
-            ..PhotoMetadata::default()
-        },
-    }
-}
-
-struct Data {
-    /// Xorshift64* state.
-    state: u64,
-    centres: Vec<Vec<f32>>,
-}
-
-impl Data {
-    fn new() -> Self {
-        let mut data = Self {
-            state: 42,
-            centres: Vec::new(),
-        };
-        data.centres = (0..GROUPS).map(|_| data.gaussian()).collect();
-        data
-    }
-
-    fn sample(&mut self) -> Embedding {
-        let group = self.uniform() * GROUPS as f64;
-        let mut values = self.gaussian();
-        for (value, centre) in values.iter_mut().zip(&self.centres[group as usize]) {
-            *value += centre;
-        }
-        Embedding::new(values).expect("not zero")
-    }
-
-    /// Independent coordinates of variance 1 (Box–Muller).
-    fn gaussian(&mut self) -> Vec<f32> {
-        let normal =
-            |u: f64, v: f64| (-2.0 * (1.0 - u).ln()).sqrt() * (v * std::f64::consts::TAU).cos();
-        (0..DIM)
-            .map(|_| normal(self.uniform(), self.uniform()) as f32)
-            .collect()
-    }
-
-    /// In 0..1.
-    fn uniform(&mut self) -> f64 {
-        self.state ^= self.state >> 12;
-        self.state ^= self.state << 25;
-        self.state ^= self.state >> 27;
-        (self.state.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 11) as f64 / (1_u64 << 53) as f64
-    }
 }

@@ -1,13 +1,14 @@
-//! The model's speed, one measurement a line of standard input. `compare_transformers.py` beside this runs it next to
-//! `transformers`, turn by turn; by itself it serves a profiler.
+//! The model's speed, one command a line of standard input. `compare.py` beside this runs it next to `transformers` and
+//! ONNX Runtime, turn by turn; by itself it serves a profiler.
 //!
 //! Measured, seconds each, decoding and tokenizing left out:
 //! - `embed N`: N photos through the image tower and its ITC head, as one batch;
 //! - `match N`: one text read together with N photos, image tower included, as a search reranks;
-//! - `fuse N`: the same with the photos' bridged states kept: the cross-modal layers alone;
-//! - `rerank N`: a whole reranking of N photos whose bridged states are kept: the text tower once, then the cross-modal
-//!   layers over two photos at a time;
-//! - `split N`: the same where the state below the bridge is kept.
+//! - `rerank full N`: a reranking of N photos whose bridged states are kept: the text tower once, then the cross-modal
+//!   layers over two photos at a time, as a search does it;
+//! - `rerank split N`: the same where only the state below the bridge is kept.
+//!
+//! `show embed N` and `show match N` write what comes out, as JSON: a row a photo.
 //!
 //! Data: pixels by formula, a text of 12 tokens.
 //!
@@ -55,17 +56,26 @@ fn main() {
     );
     for line in std::io::stdin().lock().lines() {
         let line = line.expect("a line");
-        let (what, count) = line.split_once(' ').expect("WHAT N");
+        let (what, count) = line.rsplit_once(' ').expect("WHAT N");
         let count = count.parse().expect("a number");
-        let seconds = match what {
-            "embed" => bench.embed(count),
-            "match" => bench.match_photos(count),
-            "fuse" => bench.fuse(count),
-            "rerank" => bench.rerank(count),
-            "split" => bench.split(count),
-            _ => panic!("embed, match, fuse, rerank or split, not {what:?}"),
-        };
-        println!("{seconds}");
+        match what {
+            "embed" => {
+                let pixels = bench.pixels(count);
+                println!("{}", timed(|| bench.embed(&pixels)));
+            }
+            "match" => {
+                let pixels = bench.pixels(count);
+                println!("{}", timed(|| bench.match_photos(&bench.photos(&pixels))));
+            }
+            "rerank full" => println!("{}", bench.rerank_full(count)),
+            "rerank split" => println!("{}", bench.rerank_split(count)),
+            "show embed" => println!("{:?}", bench.embed(&bench.pixels(count))),
+            "show match" => {
+                let photos = bench.photos(&bench.pixels(count));
+                println!("{:?}", bench.match_photos(&photos));
+            }
+            _ => panic!("embed, match, rerank full or split, show embed or match; not {what:?}"),
+        }
     }
 }
 
@@ -74,57 +84,41 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    fn embed(&self, photos: usize) -> f64 {
-        let pixels = self.pixels(photos);
-        timed(|| {
-            self.model
-                .embed_pixels(&pixels)
-                .expect("embeds")
-                .to_vec2::<f32>()
-                .expect("values")
-        })
+    /// `[N, E]`
+    fn embed(&self, pixels: &Tensor) -> Vec<Vec<f32>> {
+        let embeddings = self.model.embed_pixels(pixels).expect("embeds");
+        embeddings.to_vec2().expect("values")
     }
 
-    fn match_photos(&self, photos: usize) -> f64 {
-        let pixels = self.pixels(photos);
-        timed(|| self.logits(&self.text(), &self.photos(&pixels)))
+    /// `[N, 2]`; the text is read anew.
+    fn match_photos(&self, photos: &Bridged) -> Vec<Vec<f32>> {
+        self.logits(&self.text(), photos)
     }
 
-    fn fuse(&self, photos: usize) -> f64 {
-        let photos = self.photos(&self.pixels(photos));
-        timed(|| self.logits(&self.text(), &photos))
-    }
-
-    fn rerank(&self, photos: usize) -> f64 {
-        let n: usize = std::env::var("BATCH").map_or(2, |b| b.parse().unwrap());
-        let kept = self.photos(&self.pixels(n));
+    fn rerank_full(&self, photos: usize) -> f64 {
+        let kept = self.photos(&self.pixels(BATCH));
         timed(|| {
             let text = self.text();
-            (0..photos / n).for_each(|_| drop(self.logits(&text, &kept)));
+            (0..photos / BATCH).for_each(|_| drop(self.logits(&text, &kept)));
         })
     }
 
-    fn split(&self, photos: usize) -> f64 {
-        let split = self
-            .model
-            .image_split(&self.pixels(BATCH))
-            .expect("image tower");
+    fn rerank_split(&self, photos: usize) -> f64 {
+        let pixels = self.pixels(BATCH);
+        let kept = self.model.image_split(&pixels).expect("image tower");
         timed(|| {
             let text = self.text();
             for _ in 0..photos / BATCH {
-                let states = self.model.image_states_above(&split).expect("image tower");
-                let photos = self.model.bridge_image(&states).expect("image bridge");
-                self.logits(&text, &photos);
+                let states = self.model.image_states_above(&kept);
+                let photos = self.model.bridge_image(&states.expect("image tower"));
+                self.logits(&text, &photos.expect("image bridge"));
             }
         })
     }
 
     fn logits(&self, text: &Bridged, photos: &Bridged) -> Vec<Vec<f32>> {
-        self.model
-            .match_logits(text, photos)
-            .expect("matches")
-            .to_vec2()
-            .expect("values")
+        let logits = self.model.match_logits(text, photos).expect("matches");
+        logits.to_vec2().expect("values")
     }
 
     fn text(&self) -> Bridged {
