@@ -1,6 +1,6 @@
 //! `bt-index build`: the library's build with a progress bar, Ctrl-C and a report.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -17,45 +17,19 @@ use crate::args::{BuildArgs, Program};
 
 pub fn build(program: &Program, args: &BuildArgs) -> anyhow::Result<u8> {
     let started = Instant::now();
-    let dir = program.index.dir()?;
-    let published = Status::read(&dir).ok();
-    let folders = match &published {
-        Some(status) if args.folders.is_empty() => &status.roots,
-        _ => &args.folders,
-    };
-    check_folders(folders)?;
-    let scan = args.select.options();
-    scan.check()?;
-    let built_with = published.as_ref().filter(|_| !args.rebuild);
-    let default = built_with.map_or(DEFAULT_MODEL, |status| &status.pins.model_name);
-    let engine = args.model.load(default, &program.output)?;
+    let job = Job::new(program, args)?;
+    check_folders(&job.folders)?;
+    let engine = job.load()?;
     let pins = engine.pins()?;
     if args.rebuild {
-        destroy(&dir)?;
+        destroy(&job.dir)?;
     }
-    let mut writer = IndexWriter::open(&dir, &pins)?;
-    program.output.note(describe(&engine, &dir));
+    let mut writer = IndexWriter::open(&job.dir, &pins)?;
+    program.output.note(job.describe(&engine));
 
     let cancel = cancel_on_interrupt()?;
     let mut screen = Screen::new(&program.output);
-    let options = BuildOptions {
-        batch_size: args.batch.map(usize::from),
-        threads: args
-            .threads
-            .map_or(BuildOptions::default().threads, usize::from),
-        commit_every: Duration::from_secs(args.commit_every),
-        scan,
-        ..BuildOptions::default()
-    };
-    let outcome = bridgetower::build(
-        &mut writer,
-        &engine,
-        folders,
-        &options,
-        &cancel,
-        &mut |event| screen.show(&event),
-    );
-    screen.bar.finish_and_clear();
+    let outcome = job.run(&mut writer, &engine, &cancel, &mut screen);
     let report = match outcome {
         Err(Error::Cancelled) => {
             anyhow::bail!(
@@ -68,9 +42,86 @@ pub fn build(program: &Program, args: &BuildArgs) -> anyhow::Result<u8> {
     if args.json {
         println!("{}", as_json(&report, writer.len(), started.elapsed()));
     } else if !program.output.quiet {
-        print_report(&report, writer.len(), started.elapsed());
+        eprintln!("{}", in_words(&report, writer.len(), started.elapsed()));
     }
     Ok(DONE)
+}
+
+/// What was asked to be built: once by `build`, again and again by `watch`.
+pub struct Job<'a> {
+    program: &'a Program,
+    args: &'a BuildArgs,
+    pub dir: PathBuf,
+    pub folders: Vec<PathBuf>,
+    pub options: BuildOptions,
+    default_model: String,
+}
+
+impl<'a> Job<'a> {
+    pub fn new(program: &'a Program, args: &'a BuildArgs) -> anyhow::Result<Self> {
+        let dir = program.index.dir()?;
+        let published = Status::read(&dir).ok();
+        let folders = match &published {
+            Some(status) if args.folders.is_empty() => &status.roots,
+            _ => &args.folders,
+        };
+        let scan = args.select.options();
+        scan.check()?;
+        let built_with = published.as_ref().filter(|_| !args.rebuild);
+        let default_model = built_with.map_or(DEFAULT_MODEL, |status| &status.pins.model_name);
+        Ok(Self {
+            program,
+            args,
+            folders: folders.clone(),
+            options: BuildOptions {
+                batch_size: args.batch.map(usize::from),
+                threads: args
+                    .threads
+                    .map_or(BuildOptions::default().threads, usize::from),
+                commit_every: Duration::from_secs(args.commit_every),
+                scan,
+                ..BuildOptions::default()
+            },
+            default_model: default_model.to_owned(),
+            dir,
+        })
+    }
+
+    pub fn load(&self) -> Result<Engine, Error> {
+        let Self { args, program, .. } = self;
+        args.model.load(&self.default_model, &program.output)
+    }
+
+    /// One build, shown on `screen`.
+    pub fn run(
+        &self,
+        writer: &mut IndexWriter,
+        engine: &Engine,
+        cancel: &AtomicBool,
+        screen: &mut Screen,
+    ) -> Result<BuildReport, Error> {
+        let outcome = bridgetower::build(
+            writer,
+            engine,
+            &self.folders,
+            &self.options,
+            cancel,
+            &mut |event| screen.show(&event),
+        );
+        screen.bar.finish_and_clear();
+        outcome
+    }
+
+    pub fn describe(&self, engine: &Engine) -> String {
+        let model = engine.model();
+        format!(
+            "model {} on {:?} in {}, index {}",
+            engine.name(),
+            model.device().location(),
+            model.number_format(),
+            self.dir.display()
+        )
+    }
 }
 
 /// Wrong folders should be told before minutes of download, as wrong patterns are.
@@ -100,25 +151,14 @@ pub fn cancel_on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(cancel)
 }
 
-fn describe(engine: &Engine, index: &Path) -> String {
-    let model = engine.model();
-    format!(
-        "model {} on {:?} in {}, index {}",
-        engine.name(),
-        model.device().location(),
-        model.number_format(),
-        index.display()
-    )
-}
-
 /// What a build shows on stderr while it runs.
-struct Screen<'a> {
+pub struct Screen<'a> {
     output: &'a OutputArgs,
     bar: ProgressBar,
 }
 
 impl<'a> Screen<'a> {
-    fn new(output: &'a OutputArgs) -> Self {
+    pub fn new(output: &'a OutputArgs) -> Self {
         Self {
             bar: output
                 .bar("{bar:30} {human_pos}/{human_len} photos  {per_sec}  {eta} left  {msg}"),
@@ -154,7 +194,8 @@ impl<'a> Screen<'a> {
     }
 }
 
-fn print_report(report: &BuildReport, photos: usize, took: Duration) {
+/// What a build did, in a line for people.
+pub fn in_words(report: &BuildReport, photos: usize, took: Duration) -> String {
     let parts = [
         (report.embedded, "embedded"),
         (report.recognised, "recognised by content"),
@@ -167,14 +208,15 @@ fn print_report(report: &BuildReport, photos: usize, took: Duration) {
         .filter(|(count, _)| *count > 0)
         .map(|(count, what)| format!("{} {what}", HumanCount(*count as u64)))
         .collect();
-    eprintln!(
+    format!(
         "{} photos in the index ({}) after {took:.1?}",
         HumanCount(photos as u64),
         parts.join(", ")
-    );
+    )
 }
 
-fn as_json(report: &BuildReport, photos: usize, took: Duration) -> serde_json::Value {
+/// The same for programs.
+pub fn as_json(report: &BuildReport, photos: usize, took: Duration) -> serde_json::Value {
     let skipped: Vec<_> = report
         .skipped
         .iter()
