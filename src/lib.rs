@@ -70,7 +70,10 @@ pub use index::{
     IndexWriter, PhotoPredicate, Pins, Plan, SearchOptions, Status, VerifyReport, cache_path,
     compact, destroy, duplicates, export, import, verify,
 };
-pub use ingest::{BuildEvent, BuildOptions, BuildReport, ScanOptions, build};
+pub use ingest::{
+    BrokenFiles, BuildEvent, BuildOptions, BuildReport, ScanOptions, Survey, build, concerns_build,
+    survey,
+};
 pub use photo::{ContentHash, GpsPosition, Photo, PhotoId, PhotoMetadata};
 pub use processor::{
     DecodedPhoto, Encoded, ImageProcessor, Pixels, Processor, TextProcessor, TokenIds,

@@ -28,6 +28,12 @@ pub enum Command {
     /// build that was stopped, even by a power cut, goes on where it was. Queries work meanwhile.
     Build(BuildArgs),
 
+    /// Follow folders of photos: build, and build again whenever something in them has changed
+    ///
+    /// Queries, and other changes of the index, work between builds. A folder that goes away, such as an
+    /// unplugged drive, is waited for, and the index keeps what it knows of it. Ctrl-C ends the watch.
+    Watch(WatchArgs),
+
     /// Show what the index holds; works while a build is running
     Status {
         /// As JSON
@@ -129,6 +135,30 @@ pub struct BuildArgs {
     /// Report as JSON on stdout
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    #[command(flatten)]
+    pub build: BuildArgs,
+
+    /// Seconds without any change before a build; a file that changed later than that may still be being written
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, env = "BT_SETTLE")]
+    pub settle: u64,
+
+    /// Seconds between scans without any event, which find what network drives do not tell
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 600,
+        env = "BT_RESCAN",
+        value_parser = clap::value_parser!(u64).range(1..)
+    )]
+    pub rescan: u64,
+
+    /// Only scan every --rescan seconds, and ask the system for no events
+    #[arg(long, env = "BT_NO_EVENTS")]
+    pub no_events: bool,
 }
 
 /// Which files of the folders count.

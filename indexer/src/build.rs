@@ -1,5 +1,6 @@
 //! `bt-index build`: the library's build with a progress bar, Ctrl-C and a report.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -139,6 +140,11 @@ fn check_folders(folders: &[PathBuf]) -> Result<(), Error> {
 
 /// Ctrl-C asks the build to commit and stop; a second one ends the process at once, which is safe too.
 pub fn cancel_on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
+    on_interrupt(|| {})
+}
+
+/// The same, for who wants to be told.
+pub fn on_interrupt(told: impl Fn() + Send + 'static) -> anyhow::Result<Arc<AtomicBool>> {
     let cancel = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&cancel);
     ctrlc::set_handler(move || {
@@ -146,6 +152,7 @@ pub fn cancel_on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
             std::process::exit(130);
         }
         eprintln!("\nstopping after this batch; Ctrl-C again to stop at once");
+        told();
     })
     .context("cannot listen for Ctrl-C")?;
     Ok(cancel)
@@ -155,6 +162,8 @@ pub fn cancel_on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
 pub struct Screen<'a> {
     output: &'a OutputArgs,
     bar: ProgressBar,
+    /// Files that need no warning any more, with the reason.
+    pub silent: HashSet<(PathBuf, String)>,
 }
 
 impl<'a> Screen<'a> {
@@ -163,6 +172,7 @@ impl<'a> Screen<'a> {
             bar: output
                 .bar("{bar:30} {human_pos}/{human_len} photos  {per_sec}  {eta} left  {msg}"),
             output,
+            silent: HashSet::new(),
         }
     }
 
@@ -176,10 +186,14 @@ impl<'a> Screen<'a> {
                 self.bar.reset();
             }
             BuildEvent::Progress { done } => self.bar.set_position(*done as u64),
-            BuildEvent::Skipped { path, reason } => self.bar.suspend(|| {
-                self.output
-                    .warn(format!("skipped {}: {reason}", path.display()));
-            }),
+            BuildEvent::Skipped { path, reason } => {
+                if !self.silent.contains(&((*path).into(), (*reason).into())) {
+                    self.bar.suspend(|| {
+                        self.output
+                            .warn(format!("skipped {}: {reason}", path.display()));
+                    });
+                }
+            }
             BuildEvent::Committed { photos } => {
                 self.bar
                     .set_message(format!("{} safe", HumanCount(*photos as u64)));
@@ -202,6 +216,7 @@ pub fn in_words(report: &BuildReport, photos: usize, took: Duration) -> String {
         (report.unchanged, "unchanged"),
         (report.removed, "removed"),
         (report.skipped.len(), "skipped"),
+        (report.unsettled.len(), "still being written"),
     ];
     let parts: Vec<String> = parts
         .iter()
@@ -230,6 +245,7 @@ pub fn as_json(report: &BuildReport, photos: usize, took: Duration) -> serde_jso
         "recognised": report.recognised,
         "removed": report.removed,
         "skipped": skipped,
+        "unsettled": report.unsettled.len(),
         "seconds": took.as_secs_f64(),
     })
 }

@@ -6,6 +6,7 @@ mod compact;
 mod dedupe;
 mod inspect;
 mod transfer;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
 fn run(program: &Program) -> anyhow::Result<u8> {
     match &program.command {
         Command::Build(build) => build::build(program, build),
+        Command::Watch(watch) => watch::watch(program, watch),
         Command::Status { json } => inspect::status(program, *json),
         Command::Verify { json } => inspect::verify(program, *json),
         Command::Remove { paths } => inspect::remove(program, paths),

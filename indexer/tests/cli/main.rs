@@ -5,6 +5,7 @@ mod crash;
 mod dedupe;
 mod ignore;
 mod transfer;
+mod watch;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
