@@ -49,6 +49,7 @@ mod engine;
 mod error;
 pub mod eval;
 mod filter;
+mod gc;
 mod index;
 mod ingest;
 pub mod model;
@@ -64,6 +65,7 @@ pub use engine::{
 };
 pub use error::{Error, Result};
 pub use filter::{Area, Filter, MinSize, PathPatterns, parse_when};
+pub use gc::{Garbage, GcOptions, GcReport, gc};
 pub use index::{
     Candidate, Changes, CompactEvent, CompactReport, DuplicateContent, DuplicateGroup,
     DuplicateOptions, Duplicates, ExportReport, ImportEvent, ImportReport, IndexReader,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bridgetower::ScanOptions;
+use bridgetower::{CacheLevel, ScanOptions};
 use bt_cli::{Generated, IndexArgs, ModelArgs, OutputArgs};
 use clap::{Args, Parser, Subcommand};
 
@@ -70,6 +70,12 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+
+    /// Remove what nothing needs any more, and say how much space that frees
+    ///
+    /// That is what killed processes left, and what queries keep of photos that have left the index, or for
+    /// models that neither the index nor reranking uses. Queries work meanwhile.
+    Gc(GcArgs),
 
     /// Write records and vectors to a folder that other programs can read
     ///
@@ -190,6 +196,37 @@ impl SelectArgs {
             hidden: self.hidden,
             one_file_system: self.one_file_system,
         }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct GcArgs {
+    /// Only say what would be removed
+    #[arg(short = 'n', long, env = "BT_DRY_RUN")]
+    pub dry_run: bool,
+
+    /// Checkpoint that queries rerank with, where the index's own has no matching head: what is kept for it stays
+    /// [default: the one that bt-query takes]
+    #[arg(long, value_name = "DIR|ID", env = "BT_RERANK_MODEL")]
+    pub rerank_model: Option<String>,
+
+    /// The one level at which queries keep photos, as their --cache: what is kept at others goes [default: all
+    /// levels stay]
+    #[arg(long, value_name = "LEVEL", env = "BT_CACHE", value_parser = level)]
+    pub cache: Option<CacheLevel>,
+
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn level(text: &str) -> Result<CacheLevel, String> {
+    match text {
+        "none" => Ok(CacheLevel::None),
+        "pixels" => Ok(CacheLevel::Pixels),
+        "split" => Ok(CacheLevel::Split),
+        "full" => Ok(CacheLevel::Full),
+        _ => Err("none of none, pixels, split, full".into()),
     }
 }
 

@@ -4,6 +4,7 @@ mod args;
 mod build;
 mod compact;
 mod dedupe;
+mod gc;
 mod inspect;
 mod transfer;
 mod watch;
@@ -26,6 +27,7 @@ fn run(program: &Program) -> anyhow::Result<u8> {
         Command::Remove { paths } => inspect::remove(program, paths),
         Command::Dedupe(dedupe) => dedupe::dedupe(program, dedupe),
         Command::Compact { json } => compact::compact(program, *json),
+        Command::Gc(args) => gc::gc(program, args),
         Command::Export { target, force } => transfer::export(program, target, *force),
         Command::Import { source } => transfer::import(program, source),
         Command::Generate { what } => {

@@ -31,7 +31,9 @@ pub use changes::Changes;
 pub use codec::Pins;
 pub use compact::{CompactEvent, CompactReport, compact};
 pub use duplicates::{DuplicateContent, DuplicateGroup, DuplicateOptions, Duplicates, duplicates};
+pub(crate) use folder::{Leftovers, bytes_on_disk};
 pub use folder::{cache_path, destroy};
+pub(crate) use lock::BuildLock;
 pub(crate) use similarity::dot;
 
 pub use plan::Plan;

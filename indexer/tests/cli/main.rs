@@ -3,6 +3,7 @@
 mod compact;
 mod crash;
 mod dedupe;
+mod gc;
 mod ignore;
 mod transfer;
 mod watch;
