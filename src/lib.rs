@@ -70,7 +70,7 @@ pub use index::{
     Candidate, Changes, CompactEvent, CompactReport, DuplicateContent, DuplicateGroup,
     DuplicateOptions, Duplicates, ExportReport, ImportEvent, ImportReport, IndexReader,
     IndexWriter, PhotoPredicate, Pins, Plan, SearchOptions, Status, VerifyReport, cache_path,
-    compact, destroy, duplicates, export, import, verify,
+    compact, destroy, duplicates, export, export_parquet, import, verify,
 };
 pub use ingest::{
     BrokenFiles, BuildEvent, BuildOptions, BuildReport, ScanOptions, Survey, build, concerns_build,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bridgetower::{CacheLevel, ScanOptions};
 use bt_cli::{Generated, IndexArgs, ModelArgs, OutputArgs};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Builds and keeps the photo index that bt-query searches
 #[derive(Debug, Parser)]
@@ -90,19 +90,30 @@ pub enum Command {
         /// Write there although other files are there; they stay
         #[arg(long)]
         force: bool,
+
+        /// npy: the three files above; parquet: the one file photos.parquet, a row a photo with its vector
+        #[arg(long, value_enum, default_value_t, env = "BT_EXPORT_FORMAT")]
+        format: ExportFormat,
     },
 
     /// Make a new index of an export
     ///
     /// Everything is checked before anything is written. Needs neither the model nor the photos.
     Import {
-        /// Folder that bt-index export wrote
-        #[arg(value_name = "DIR")]
+        /// Folder that bt-index export wrote, or its photos.parquet
+        #[arg(value_name = "PATH")]
         source: PathBuf,
     },
 
     /// Write shell completions or the manual page
     Generate { what: Generated },
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    #[default]
+    Npy,
+    Parquet,
 }
 
 #[derive(Debug, Args)]

@@ -28,7 +28,11 @@ fn run(program: &Program) -> anyhow::Result<u8> {
         Command::Dedupe(dedupe) => dedupe::dedupe(program, dedupe),
         Command::Compact { json } => compact::compact(program, *json),
         Command::Gc(args) => gc::gc(program, args),
-        Command::Export { target, force } => transfer::export(program, target, *force),
+        Command::Export {
+            target,
+            force,
+            format,
+        } => transfer::export(program, target, *force, *format),
         Command::Import { source } => transfer::import(program, source),
         Command::Generate { what } => {
             bt_cli::generate::<Program>(*what)?;

@@ -39,6 +39,6 @@ pub(crate) use similarity::dot;
 pub use plan::Plan;
 pub use reader::{Candidate, IndexReader, PhotoPredicate, SearchOptions};
 pub use status::Status;
-pub use transfer::{ExportReport, ImportEvent, ImportReport, export, import};
+pub use transfer::{ExportReport, ImportEvent, ImportReport, export, export_parquet, import};
 pub use verify::{VerifyReport, verify};
 pub use writer::IndexWriter;
