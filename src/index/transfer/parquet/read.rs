@@ -73,7 +73,7 @@ impl<'a> ParquetRecords<'a> {
         while self.batch.is_empty() {
             match &mut self.columns {
                 Some(columns) if columns.left > 0 => {
-                    let first = (self.rows) as u64;
+                    let first = self.rows as u64;
                     self.batch = columns.read(first, self.manifest.pins().dim)?;
                 }
                 _ if self.group == self.file.num_row_groups() => return Ok(()),

@@ -160,8 +160,8 @@ impl Rows {
     }
 }
 
-fn text(text: &String) -> ByteArray {
-    text.as_str().into()
+fn text(text: &str) -> ByteArray {
+    text.into()
 }
 
 fn required<T: DataType, W: Write + Send>(
