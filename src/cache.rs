@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use candle_core::{DType, Device, Tensor};
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::engine::Engine;
@@ -55,9 +56,54 @@ pub struct PhotoCache {
     states: usize,
     limit: u64,
     device: Device,
+    about: About,
     has_grown: AtomicBool,
 }
 
+/// What a folder of kept photos says of itself, for [`gc`](crate::gc()) and for people: its name is a hash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct About {
+    /// The engine's name of the model.
+    pub model: String,
+    /// [`image_side_fingerprint`](crate::model::BridgeTower::image_side_fingerprint).
+    pub fingerprint: String,
+    pub preprocessing: String,
+    numbers: String,
+    level: String,
+}
+
+impl About {
+    /// What the folder `dir` says, if it does.
+    pub fn read(dir: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(dir.join(ABOUT)).ok()?).ok()
+    }
+
+    /// Whether it keeps photos at this level.
+    pub fn is_of(&self, level: CacheLevel) -> bool {
+        self.level == level_name(level)
+    }
+
+    fn write(&self, dir: &Path) -> Result<()> {
+        if Self::read(dir).as_ref() == Some(self) {
+            return Ok(());
+        }
+        fs::create_dir_all(dir).map_err(Error::io(dir))?;
+        let part = dir.join(format!("{PART_PREFIX}{}", std::process::id()));
+        let text =
+            serde_json::to_vec_pretty(self).map_err(|error| Error::io(&part)(error.into()))?;
+        fs::write(&part, text)
+            .and_then(|()| fs::rename(&part, dir.join(ABOUT)))
+            .map_err(Error::io(dir))
+    }
+}
+
+fn level_name(level: CacheLevel) -> String {
+    format!("{level:?}").to_lowercase()
+}
+
+const ABOUT: &str = "about.json";
+/// How a file is called that is being written.
+pub(crate) const PART_PREFIX: &str = "part-";
 const MAGIC: &[u8; 8] = b"BTKEPT01";
 /// Magic, count, rows, width.
 const HEADER: usize = 8 + 3 * 4;
@@ -71,11 +117,16 @@ impl PhotoCache {
     /// folder is made when something is first kept.
     pub fn new(root: &Path, engine: &Engine, level: CacheLevel, limit: u64) -> Result<Self> {
         let model = engine.model();
+        let about = About {
+            model: engine.name().to_owned(),
+            fingerprint: model.image_side_fingerprint()?,
+            preprocessing: engine.processor().image().describe(),
+            numbers: model.number_format().to_string(),
+            level: level_name(level),
+        };
         let key = format!(
             "{} {} {} {level:?}",
-            model.image_side_fingerprint()?,
-            engine.processor().image().describe(),
-            model.number_format()
+            about.fingerprint, about.preprocessing, about.numbers
         );
         let key = blake3::hash(key.as_bytes()).to_hex();
         Ok(Self {
@@ -89,6 +140,7 @@ impl PhotoCache {
             },
             limit,
             device: model.device().clone(),
+            about,
             has_grown: AtomicBool::new(false),
         })
     }
@@ -123,11 +175,14 @@ impl PhotoCache {
     }
 
     fn write(&self, photo: ContentHash, bytes: &[u8]) -> Result<()> {
+        if !self.has_grown.load(Ordering::Relaxed) {
+            self.about.write(&self.dir)?;
+        }
         let path = self.path(photo);
         let folder = path.parent().unwrap_or(&self.dir);
         fs::create_dir_all(folder).map_err(Error::io(folder))?;
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let part = folder.join(format!("part-{}-{number}", std::process::id()));
+        let part = folder.join(format!("{PART_PREFIX}{}-{number}", std::process::id()));
         let written = fs::write(&part, bytes).and_then(|()| fs::rename(&part, &path));
         if written.is_err() {
             let _ = fs::remove_file(&part);
@@ -275,7 +330,7 @@ fn list(folder: &Path, files: &mut Vec<KeptFile>) -> std::io::Result<()> {
         };
         if metadata.is_dir() {
             let _ = list(&entry.path(), files);
-        } else {
+        } else if entry.file_name() != ABOUT {
             files.push(KeptFile {
                 path: entry.path(),
                 bytes: metadata.len(),

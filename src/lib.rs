@@ -49,6 +49,7 @@ mod engine;
 mod error;
 pub mod eval;
 mod filter;
+mod gc;
 mod index;
 mod ingest;
 pub mod model;
@@ -65,13 +66,17 @@ pub use engine::{
 };
 pub use error::{Error, Result};
 pub use filter::{Area, Filter, MinSize, PathPatterns, parse_when};
+pub use gc::{Garbage, GcOptions, GcReport, gc};
 pub use index::{
     Candidate, Changes, CompactEvent, CompactReport, DuplicateContent, DuplicateGroup,
     DuplicateOptions, Duplicates, ExportReport, ImportEvent, ImportReport, IndexReader,
     IndexWriter, PhotoPredicate, Pins, Plan, SearchOptions, Status, VerifyReport, cache_path,
-    compact, destroy, duplicates, export, import, verify,
+    compact, destroy, duplicates, export, export_parquet, import, verify,
 };
-pub use ingest::{BuildEvent, BuildOptions, BuildReport, ScanOptions, build, find_photos};
+pub use ingest::{
+    BrokenFiles, BuildEvent, BuildOptions, BuildReport, ScanOptions, Survey, build, concerns_build,
+    find_photos, survey,
+};
 pub use photo::{ContentHash, GpsPosition, Photo, PhotoId, PhotoMetadata};
 pub use processor::{
     DecodedPhoto, Encoded, ImageProcessor, Pixels, Processor, TextProcessor, TokenIds,

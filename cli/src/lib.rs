@@ -15,6 +15,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// The checkpoint that is used when neither the user nor an index names one.
 pub const DEFAULT_MODEL: &str = "BridgeTower/bridgetower-large-itm-mlm-itc";
 
+/// Reranks for embedding checkpoints without a matching head.
+pub const DEFAULT_RERANK_MODEL: &str = "BridgeTower/bridgetower-large-itm-mlm-gaudi";
+
 /// Something was done or found.
 pub const DONE: u8 = 0;
 /// Nothing was found.

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use bridgetower::ScanOptions;
+use bridgetower::{CacheLevel, ScanOptions};
 use bt_cli::{CacheArg, Generated, IndexArgs, ModelArgs, OutputArgs};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Builds and keeps the photo index that bt-query searches
 #[derive(Debug, Parser)]
@@ -27,6 +27,12 @@ pub enum Command {
     /// New and changed photos are embedded, moved ones keep their vectors, deleted ones leave the index. A
     /// build that was stopped, even by a power cut, goes on where it was. Queries work meanwhile.
     Build(BuildArgs),
+
+    /// Follow folders of photos: build, and build again whenever something in them has changed
+    ///
+    /// Queries, and other changes of the index, work between builds. A folder that goes away, such as an
+    /// unplugged drive, is waited for, and the index keeps what it knows of it. Ctrl-C ends the watch.
+    Watch(WatchArgs),
 
     /// Show what the index holds; works while a build is running
     Status {
@@ -65,6 +71,12 @@ pub enum Command {
         json: bool,
     },
 
+    /// Remove what nothing needs any more, and say how much space that frees
+    ///
+    /// That is what killed processes left, and what queries keep of photos that have left the index, or for
+    /// models that neither the index nor reranking uses. Queries work meanwhile.
+    Gc(GcArgs),
+
     /// Write records and vectors to a folder that other programs can read
     ///
     /// embeddings.npy holds the vectors (f32, C order), photos.jsonl a record a line with the row of its
@@ -78,14 +90,18 @@ pub enum Command {
         /// Write there although other files are there; they stay
         #[arg(long)]
         force: bool,
+
+        /// npy: the three files above; parquet: the one file photos.parquet, a row a photo with its vector
+        #[arg(long, value_enum, default_value_t, env = "BT_EXPORT_FORMAT")]
+        format: ExportFormat,
     },
 
     /// Make a new index of an export
     ///
     /// Everything is checked before anything is written. Needs neither the model nor the photos.
     Import {
-        /// Folder that bt-index export wrote
-        #[arg(value_name = "DIR")]
+        /// Folder that bt-index export wrote, or its photos.parquet
+        #[arg(value_name = "PATH")]
         source: PathBuf,
     },
 
@@ -103,6 +119,13 @@ pub enum Command {
 
     /// Write shell completions or the manual page
     Generate { what: Generated },
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    #[default]
+    Npy,
+    Parquet,
 }
 
 #[derive(Debug, Args)]
@@ -179,6 +202,30 @@ pub struct BuildArgs {
     pub json: bool,
 }
 
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    #[command(flatten)]
+    pub build: BuildArgs,
+
+    /// Seconds without any change before a build; a file that changed later than that may still be being written
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, env = "BT_SETTLE")]
+    pub settle: u64,
+
+    /// Seconds between scans without any event, which find what network drives do not tell
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 600,
+        env = "BT_RESCAN",
+        value_parser = clap::value_parser!(u64).range(1..)
+    )]
+    pub rescan: u64,
+
+    /// Only scan every --rescan seconds, and ask the system for no events
+    #[arg(long, env = "BT_NO_EVENTS")]
+    pub no_events: bool,
+}
+
 /// Which files of the folders count.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What to leave out")]
@@ -208,6 +255,37 @@ impl SelectArgs {
             hidden: self.hidden,
             one_file_system: self.one_file_system,
         }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct GcArgs {
+    /// Only say what would be removed
+    #[arg(short = 'n', long, env = "BT_DRY_RUN")]
+    pub dry_run: bool,
+
+    /// Checkpoint that queries rerank with, where the index's own has no matching head: what is kept for it stays
+    /// [default: the one that bt-query takes]
+    #[arg(long, value_name = "DIR|ID", env = "BT_RERANK_MODEL")]
+    pub rerank_model: Option<String>,
+
+    /// The one level at which queries keep photos, as their --cache: what is kept at others goes [default: all
+    /// levels stay]
+    #[arg(long, value_name = "LEVEL", env = "BT_CACHE", value_parser = level)]
+    pub cache: Option<CacheLevel>,
+
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn level(text: &str) -> Result<CacheLevel, String> {
+    match text {
+        "none" => Ok(CacheLevel::None),
+        "pixels" => Ok(CacheLevel::Pixels),
+        "split" => Ok(CacheLevel::Split),
+        "full" => Ok(CacheLevel::Full),
+        _ => Err("none of none, pixels, split, full".into()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `bt-index build`: the library's build with a progress bar, Ctrl-C and a report.
 
-use std::path::{Path, PathBuf};
+use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -18,47 +19,20 @@ use crate::args::{BuildArgs, Program};
 
 pub fn build(program: &Program, args: &BuildArgs) -> anyhow::Result<u8> {
     let started = Instant::now();
-    let dir = program.index.dir()?;
-    let published = Status::read(&dir).ok();
-    let folders = match &published {
-        Some(status) if args.folders.is_empty() => &status.roots,
-        _ => &args.folders,
-    };
-    check_folders(folders)?;
-    let scan = args.select.options();
-    scan.check()?;
-    let built_with = published.as_ref().filter(|_| !args.rebuild);
-    let default = built_with.map_or(DEFAULT_MODEL, |status| &status.pins.model_name);
-    let engine = args.model.load(default, &program.output)?;
+    let job = Job::new(program, args)?;
+    check_folders(&job.folders)?;
+    let engine = job.load()?;
     let pins = engine.pins()?;
-    let cache = cache(&dir, args, &engine)?;
+    let cache = job.cache(&engine)?;
     if args.rebuild {
-        destroy(&dir)?;
+        destroy(&job.dir)?;
     }
-    let mut writer = IndexWriter::open(&dir, &pins)?;
-    program.output.note(describe(&engine, &dir));
+    let mut writer = IndexWriter::open(&job.dir, &pins)?;
+    program.output.note(job.describe(&engine));
 
     let cancel = cancel_on_interrupt()?;
     let mut screen = Screen::new(&program.output);
-    let options = BuildOptions {
-        batch_size: args.batch.map(usize::from),
-        threads: args
-            .threads
-            .map_or(BuildOptions::default().threads, usize::from),
-        commit_every: Duration::from_secs(args.commit_every),
-        scan,
-        cache: cache.as_ref(),
-        ..BuildOptions::default()
-    };
-    let outcome = bridgetower::build(
-        &mut writer,
-        &engine,
-        folders,
-        &options,
-        &cancel,
-        &mut |event| screen.show(&event),
-    );
-    screen.bar.finish_and_clear();
+    let outcome = job.run(&mut writer, &engine, cache.as_ref(), &cancel, &mut screen);
     let report = match outcome {
         Err(Error::Cancelled) => {
             anyhow::bail!(
@@ -71,29 +45,107 @@ pub fn build(program: &Program, args: &BuildArgs) -> anyhow::Result<u8> {
     if args.json {
         println!("{}", as_json(&report, writer.len(), started.elapsed()));
     } else if !program.output.quiet {
-        print_report(&report, writer.len(), started.elapsed());
+        eprintln!("{}", in_words(&report, writer.len(), started.elapsed()));
     }
     Ok(DONE)
 }
 
-/// Where what reranking needs of photos is kept, if it shall be.
-fn cache(index: &Path, args: &BuildArgs, engine: &Engine) -> anyhow::Result<Option<PhotoCache>> {
-    let level = CacheLevel::from(args.cache);
-    if level == CacheLevel::None {
-        return Ok(None);
+/// What was asked to be built: once by `build`, again and again by `watch`.
+pub struct Job<'a> {
+    program: &'a Program,
+    args: &'a BuildArgs,
+    pub dir: PathBuf,
+    pub folders: Vec<PathBuf>,
+    pub options: BuildOptions<'static>,
+    default_model: String,
+}
+
+impl<'a> Job<'a> {
+    pub fn new(program: &'a Program, args: &'a BuildArgs) -> anyhow::Result<Self> {
+        let dir = program.index.dir()?;
+        let published = Status::read(&dir).ok();
+        let folders = match &published {
+            Some(status) if args.folders.is_empty() => &status.roots,
+            _ => &args.folders,
+        };
+        let scan = args.select.options();
+        scan.check()?;
+        let built_with = published.as_ref().filter(|_| !args.rebuild);
+        let default_model = built_with.map_or(DEFAULT_MODEL, |status| &status.pins.model_name);
+        Ok(Self {
+            program,
+            args,
+            folders: folders.clone(),
+            options: BuildOptions {
+                batch_size: args.batch.map(usize::from),
+                threads: args
+                    .threads
+                    .map_or(BuildOptions::default().threads, usize::from),
+                commit_every: Duration::from_secs(args.commit_every),
+                scan,
+                ..BuildOptions::default()
+            },
+            default_model: default_model.to_owned(),
+            dir,
+        })
     }
-    ensure!(
-        engine.model().has_itm(),
-        "{} has no matching head: queries rerank with another checkpoint, for which --cache keeps nothing",
-        engine.name()
-    );
-    let limit = u64::from(args.cache_limit) << 20;
-    Ok(Some(PhotoCache::new(
-        &cache_path(index),
-        engine,
-        level,
-        limit,
-    )?))
+
+    pub fn load(&self) -> Result<Engine, Error> {
+        let Self { args, program, .. } = self;
+        args.model.load(&self.default_model, &program.output)
+    }
+
+    /// One build, shown on `screen`.
+    pub fn run(
+        &self,
+        writer: &mut IndexWriter,
+        engine: &Engine,
+        cache: Option<&PhotoCache>,
+        cancel: &AtomicBool,
+        screen: &mut Screen,
+    ) -> Result<BuildReport, Error> {
+        let options = BuildOptions {
+            cache,
+            ..self.options.clone()
+        };
+        let outcome = bridgetower::build(
+            writer,
+            engine,
+            &self.folders,
+            &options,
+            cancel,
+            &mut |event| screen.show(&event),
+        );
+        screen.bar.finish_and_clear();
+        outcome
+    }
+
+    pub fn describe(&self, engine: &Engine) -> String {
+        let model = engine.model();
+        format!(
+            "model {} on {:?} in {}, index {}",
+            engine.name(),
+            model.device().location(),
+            model.number_format(),
+            self.dir.display()
+        )
+    }
+
+    /// Where what reranking needs of photos is kept, if it shall be.
+    pub fn cache(&self, engine: &Engine) -> anyhow::Result<Option<PhotoCache>> {
+        let level = CacheLevel::from(self.args.cache);
+        if level == CacheLevel::None {
+            return Ok(None);
+        }
+        ensure!(
+            engine.model().has_itm(),
+            "{} has no matching head: queries rerank with another checkpoint, for which --cache keeps nothing",
+            engine.name()
+        );
+        let limit = u64::from(self.args.cache_limit) << 20;
+        let cache = PhotoCache::new(&cache_path(&self.dir), engine, level, limit);
+        Ok(Some(cache?))
+    }
 }
 
 /// Wrong folders should be told before minutes of download, as wrong patterns are.
@@ -111,6 +163,11 @@ fn check_folders(folders: &[PathBuf]) -> Result<(), Error> {
 
 /// Ctrl-C asks the build to commit and stop; a second one ends the process at once, which is safe too.
 pub fn cancel_on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
+    on_interrupt(|| {})
+}
+
+/// The same, for who wants to be told.
+pub fn on_interrupt(told: impl Fn() + Send + 'static) -> anyhow::Result<Arc<AtomicBool>> {
     let cancel = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&cancel);
     ctrlc::set_handler(move || {
@@ -118,34 +175,27 @@ pub fn cancel_on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
             std::process::exit(130);
         }
         eprintln!("\nstopping after this batch; Ctrl-C again to stop at once");
+        told();
     })
     .context("cannot listen for Ctrl-C")?;
     Ok(cancel)
 }
 
-fn describe(engine: &Engine, index: &Path) -> String {
-    let model = engine.model();
-    format!(
-        "model {} on {:?} in {}, index {}",
-        engine.name(),
-        model.device().location(),
-        model.number_format(),
-        index.display()
-    )
-}
-
 /// What a build shows on stderr while it runs.
-struct Screen<'a> {
+pub struct Screen<'a> {
     output: &'a OutputArgs,
     bar: ProgressBar,
+    /// Files that need no warning any more, with the reason.
+    pub silent: HashSet<(PathBuf, String)>,
 }
 
 impl<'a> Screen<'a> {
-    fn new(output: &'a OutputArgs) -> Self {
+    pub fn new(output: &'a OutputArgs) -> Self {
         Self {
             bar: output
                 .bar("{bar:30} {human_pos}/{human_len} photos  {per_sec}  {eta} left  {msg}"),
             output,
+            silent: HashSet::new(),
         }
     }
 
@@ -159,15 +209,19 @@ impl<'a> Screen<'a> {
                 self.bar.reset();
             }
             BuildEvent::Progress { done } => self.bar.set_position(*done as u64),
-            BuildEvent::Skipped { path, reason } => self.bar.suspend(|| {
-                self.output
-                    .warn(format!("skipped {}: {reason}", path.display()));
-            }),
             BuildEvent::CacheStopped { reason } => self.bar.suspend(|| {
                 self.output.warn(format!(
                     "{reason}: queries compute further photos themselves (--cache-limit allows more)"
                 ));
             }),
+            BuildEvent::Skipped { path, reason } => {
+                if !self.silent.contains(&((*path).into(), (*reason).into())) {
+                    self.bar.suspend(|| {
+                        self.output
+                            .warn(format!("skipped {}: {reason}", path.display()));
+                    });
+                }
+            }
             BuildEvent::Committed { photos } => {
                 self.bar
                     .set_message(format!("{} safe", HumanCount(*photos as u64)));
@@ -182,7 +236,8 @@ impl<'a> Screen<'a> {
     }
 }
 
-fn print_report(report: &BuildReport, photos: usize, took: Duration) {
+/// What a build did, in a line for people.
+pub fn in_words(report: &BuildReport, photos: usize, took: Duration) -> String {
     let parts = [
         (report.embedded, "embedded"),
         (report.cached, "kept for reranking"),
@@ -190,20 +245,22 @@ fn print_report(report: &BuildReport, photos: usize, took: Duration) {
         (report.unchanged, "unchanged"),
         (report.removed, "removed"),
         (report.skipped.len(), "skipped"),
+        (report.unsettled.len(), "still being written"),
     ];
     let parts: Vec<String> = parts
         .iter()
         .filter(|(count, _)| *count > 0)
         .map(|(count, what)| format!("{} {what}", HumanCount(*count as u64)))
         .collect();
-    eprintln!(
+    format!(
         "{} photos in the index ({}) after {took:.1?}",
         HumanCount(photos as u64),
         parts.join(", ")
-    );
+    )
 }
 
-fn as_json(report: &BuildReport, photos: usize, took: Duration) -> serde_json::Value {
+/// The same for programs.
+pub fn as_json(report: &BuildReport, photos: usize, took: Duration) -> serde_json::Value {
     let skipped: Vec<_> = report
         .skipped
         .iter()
@@ -218,6 +275,7 @@ fn as_json(report: &BuildReport, photos: usize, took: Duration) -> serde_json::V
         "recognised": report.recognised,
         "removed": report.removed,
         "skipped": skipped,
+        "unsettled": report.unsettled.len(),
         "seconds": took.as_secs_f64(),
     })
 }

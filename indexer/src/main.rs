@@ -5,9 +5,11 @@ mod build;
 mod check_precision;
 mod compact;
 mod dedupe;
+mod gc;
 mod inspect;
 mod model;
 mod transfer;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -21,12 +23,18 @@ fn main() -> ExitCode {
 fn run(program: &Program) -> anyhow::Result<u8> {
     match &program.command {
         Command::Build(build) => build::build(program, build),
+        Command::Watch(watch) => watch::watch(program, watch),
         Command::Status { json } => inspect::status(program, *json),
         Command::Verify { json } => inspect::verify(program, *json),
         Command::Remove { paths } => inspect::remove(program, paths),
         Command::Dedupe(dedupe) => dedupe::dedupe(program, dedupe),
         Command::Compact { json } => compact::compact(program, *json),
-        Command::Export { target, force } => transfer::export(program, target, *force),
+        Command::Gc(args) => gc::gc(program, args),
+        Command::Export {
+            target,
+            force,
+            format,
+        } => transfer::export(program, target, *force, *format),
         Command::Import { source } => transfer::import(program, source),
         Command::CheckPrecision(check) => check_precision::check_precision(program, check),
         Command::Model(model) => model::run(program, model),

@@ -6,19 +6,28 @@ use bridgetower::{Error, ImportEvent, IndexReader, Status};
 use bt_cli::DONE;
 use indicatif::{HumanBytes, HumanCount};
 
-use crate::args::Program;
+use crate::args::{ExportFormat, Program};
 use crate::build::cancel_on_interrupt;
 
 const BAR: &str = "{msg} {bar:30} {human_pos}/{human_len} photos  {eta} left";
 
-pub fn export(program: &Program, target: &Path, force: bool) -> anyhow::Result<u8> {
+pub fn export(
+    program: &Program,
+    target: &Path,
+    force: bool,
+    format: ExportFormat,
+) -> anyhow::Result<u8> {
     let index = IndexReader::open(&program.index.dir()?)?;
     let bar = program.output.bar(BAR);
     bar.set_message("exporting");
-    let report = bridgetower::export(&index, target, force, &mut |done, total| {
+    let mut progress = |done, total| {
         bar.set_length(total as u64);
         bar.set_position(done as u64);
-    })?;
+    };
+    let report = match format {
+        ExportFormat::Npy => bridgetower::export(&index, target, force, &mut progress),
+        ExportFormat::Parquet => bridgetower::export_parquet(&index, target, force, &mut progress),
+    }?;
     bar.finish_and_clear();
     if !program.output.quiet {
         eprintln!(

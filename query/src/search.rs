@@ -8,15 +8,12 @@ use bridgetower::{
     CacheLevel, Engine, Error, Found, IndexReader, Photo, PhotoCache, PhotoPredicate, QueryOptions,
     SearchEvent, Searcher, Term, TermContent, cache_path, default_rerank,
 };
-use bt_cli::{DONE, NOTHING_FOUND};
+use bt_cli::{DEFAULT_RERANK_MODEL, DONE, NOTHING_FOUND};
 
 use crate::args::{Program, SearchArgs};
 use crate::contact_sheet;
 use crate::output::{self, Answer};
 use crate::preliminary::Preliminary;
-
-/// Reranks for embedding checkpoints without a matching head.
-const DEFAULT_RERANK_MODEL: &str = "BridgeTower/bridgetower-large-itm-mlm-gaudi";
 
 pub fn search(program: &Program) -> anyhow::Result<u8> {
     let args = &program.search;

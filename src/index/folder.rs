@@ -88,6 +88,37 @@ pub(crate) fn remove_leftovers(dir: &Path) -> Result<()> {
     }
 }
 
+/// What nothing needs any more, and the next publication or opening would remove.
+pub(crate) struct Leftovers {
+    pub drafts: Vec<PathBuf>,
+    pub stores: Vec<PathBuf>,
+    pub snapshots: Vec<PathBuf>,
+}
+
+impl Leftovers {
+    /// For the holder of the lock.
+    pub fn find(dir: &Path) -> Result<Self> {
+        let there = |names: &[&str]| {
+            let paths = names.iter().map(|name| dir.join(name));
+            paths.filter(|path| path.exists()).collect()
+        };
+        // Without a store, the old one takes its place again.
+        let stores: &[&str] = if store_path(dir).exists() {
+            &[FRESH_STORE, OLD_STORE]
+        } else {
+            &[FRESH_STORE]
+        };
+        Ok(Self {
+            drafts: there(&[CURRENT_DRAFT, SNAPSHOT_DRAFT]),
+            stores: there(stores),
+            snapshots: match published_generation(dir)? {
+                Some(generation) => snapshots_except(dir, Some(generation))?,
+                None => Vec::new(),
+            },
+        })
+    }
+}
+
 pub(crate) fn store_path(dir: &Path) -> PathBuf {
     dir.join(STORE)
 }
@@ -170,15 +201,23 @@ pub(crate) fn bytes_on_disk(dir: &Path) -> Result<u64> {
 }
 
 fn remove_snapshots_except(dir: &Path, kept: Option<u64>) -> Result<()> {
+    for snapshot in snapshots_except(dir, kept)? {
+        // Some systems keep a file that is mapped; the next publication removes it.
+        let _ = fs::remove_file(snapshot);
+    }
+    Ok(())
+}
+
+fn snapshots_except(dir: &Path, kept: Option<u64>) -> Result<Vec<PathBuf>> {
+    let mut snapshots = Vec::new();
     for entry in fs::read_dir(dir).map_err(Error::io(dir))? {
         let entry = entry.map_err(Error::io(dir))?;
         let generation = entry.file_name().to_str().and_then(parse_name);
         if generation.is_some() && generation != kept {
-            // Some systems keep a file that is mapped; the next publication removes it.
-            let _ = fs::remove_file(entry.path());
+            snapshots.push(entry.path());
         }
     }
-    Ok(())
+    Ok(snapshots)
 }
 
 fn remove_file(path: &Path) -> Result<()> {

@@ -31,12 +31,14 @@ pub use changes::Changes;
 pub use codec::Pins;
 pub use compact::{CompactEvent, CompactReport, compact};
 pub use duplicates::{DuplicateContent, DuplicateGroup, DuplicateOptions, Duplicates, duplicates};
+pub(crate) use folder::{Leftovers, bytes_on_disk};
 pub use folder::{cache_path, destroy};
+pub(crate) use lock::BuildLock;
 pub(crate) use similarity::dot;
 
 pub use plan::Plan;
 pub use reader::{Candidate, IndexReader, PhotoPredicate, SearchOptions};
 pub use status::Status;
-pub use transfer::{ExportReport, ImportEvent, ImportReport, export, import};
+pub use transfer::{ExportReport, ImportEvent, ImportReport, export, export_parquet, import};
 pub use verify::{VerifyReport, verify};
 pub use writer::IndexWriter;

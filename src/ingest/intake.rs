@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use super::read::{MemoryBudget, Reading, read_one};
+use super::read::{Reading, Source};
 use super::scan::PhotoFile;
 use super::{BuildEvent, BuildOptions, BuildReport};
 use crate::cache::{Filling, Kept};
@@ -41,7 +41,7 @@ pub(super) struct Intake<'a> {
     pending: HashSet<ContentHash>,
     /// Further files with pending content; looked at again after the commit.
     twins: Vec<(PhotoFile, ContentHash)>,
-    memory: &'a MemoryBudget,
+    source: &'a Source<'a>,
     done: usize,
     last_commit: Instant,
     /// None in a new index, whose first photos shall be found at once.
@@ -55,7 +55,7 @@ impl<'a> Intake<'a> {
         engine: &'a Engine,
         options: &'a BuildOptions<'a>,
         report: BuildReport,
-        memory: &'a MemoryBudget,
+        source: &'a Source<'a>,
         on_event: &'a mut dyn FnMut(BuildEvent),
     ) -> Self {
         let last_publish = (!writer.is_empty()).then(Instant::now);
@@ -72,7 +72,7 @@ impl<'a> Intake<'a> {
             changes: Changes::default(),
             pending: HashSet::new(),
             twins: Vec::new(),
-            memory,
+            source,
             done: 0,
             last_commit: Instant::now(),
             last_publish,
@@ -106,12 +106,14 @@ impl<'a> Intake<'a> {
     fn take(&mut self, reading: Reading) -> Result<()> {
         match reading {
             Reading::Unreadable(file, error) => self.skip(file, &error),
+            Reading::Changing(file) => {
+                self.report.unsettled.push(file.path);
+                self.progress();
+            }
             Reading::Known(file, content_hash) => {
                 if !self.recognise(&file, content_hash) {
                     // The photo that had this content has been replaced since the build began.
-                    let again =
-                        read_one(&file, &HashSet::new(), self.engine.processor(), self.memory);
-                    return self.take(again.unwrap_or_else(|e| Reading::Unreadable(file, e)));
+                    return self.take(self.source.read(&file, &HashSet::new()));
                 }
             }
             Reading::New(new) => {
@@ -170,6 +172,7 @@ impl<'a> Intake<'a> {
         // A picture that turned into garbage leaves the index; one that a flaky drive withholds stays.
         if matches!(error, Error::Photo { .. }) {
             self.displace(&file.path);
+            self.report.broken.0.insert(file.clone());
         }
         let reason = error.to_string();
         (self.on_event)(BuildEvent::Skipped {

@@ -12,21 +12,20 @@ mod read;
 mod scan;
 mod select;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use self::intake::Intake;
-use self::read::{MemoryBudget, Reader};
+use self::read::{MemoryBudget, Reader, Source};
 use self::scan::{PhotoFile, canonical_roots, scan};
-pub use self::select::ScanOptions;
+pub use self::select::{ScanOptions, concerns_build};
 use crate::cache::PhotoCache;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::index::IndexWriter;
-use crate::photo::PhotoId;
+use crate::index::{IndexReader, IndexWriter};
 
 /// What decoding may hold in memory at once, all threads together, bytes.
 const DECODE_MEMORY: u64 = 768 << 20;
@@ -46,6 +45,11 @@ pub struct BuildOptions<'a> {
     pub scan: ScanOptions,
     /// Where what reranking needs of the photos embedded is kept, until that is full; nowhere where `None`.
     pub cache: Option<&'a PhotoCache>,
+    /// A file that changed less than this ago may still be being written: what the index knows of it stays as
+    /// it is, for a later build. Zero takes every file as it is.
+    pub settle: Duration,
+    /// Of an earlier build: these are not tried again until they change.
+    pub broken: BrokenFiles,
 }
 
 impl Default for BuildOptions<'_> {
@@ -57,9 +61,15 @@ impl Default for BuildOptions<'_> {
             publish_every: Duration::from_secs(60),
             scan: ScanOptions::default(),
             cache: None,
+            settle: Duration::ZERO,
+            broken: BrokenFiles::default(),
         }
     }
 }
+
+/// Files that cannot be decoded, as they were when that was tried.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BrokenFiles(HashSet<PhotoFile>);
 
 /// What a build tells while it runs.
 #[derive(Debug, Clone, PartialEq)]
@@ -121,6 +131,41 @@ pub struct BuildReport {
     pub removed: usize,
     /// Files and folders left out, with the reason.
     pub skipped: Vec<(PathBuf, String)>,
+    /// Files that were being written, left for a later build.
+    pub unsettled: Vec<PathBuf>,
+    /// Of the files left out, those that cannot be decoded; and those that [`BuildOptions::broken`] named.
+    pub broken: BrokenFiles,
+}
+
+/// What a build would find to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Survey {
+    /// Photos that came, changed or went.
+    pub changes: usize,
+    /// Files that are being written.
+    pub unsettled: usize,
+}
+
+/// Compares `folders` with what was last published in the index. Neither waits for a builder nor keeps one
+/// waiting, and takes far less time than to open a large index for changes.
+pub fn survey(index: &IndexReader, folders: &[PathBuf], options: &BuildOptions) -> Result<Survey> {
+    let roots = canonical_roots(folders)?;
+    let scan = scan(&roots, &options.scan)?;
+    let mut known = HashMap::with_capacity(index.len());
+    for photo in index.photos() {
+        let (_, photo) = photo?;
+        known.insert(photo.path, (photo.size, photo.mtime_ns));
+    }
+    let is_known = |file: &PhotoFile| known.get(&file.path) == Some(&(file.size, file.mtime_ns));
+    let plan = Plan::new(is_known, scan.files, options);
+    let unseen: Vec<PathBuf> = scan.unreadable.into_iter().map(|(path, _)| path).collect();
+    let gone = known
+        .keys()
+        .filter(|path| plan.misses(path, &roots, &unseen));
+    Ok(Survey {
+        changes: plan.to_read.len() + gone.count(),
+        unsettled: plan.unsettled.len(),
+    })
 }
 
 /// Brings the index up to date with `folders`, or with the folders of earlier builds where none is given.
@@ -144,14 +189,20 @@ pub fn build(
     }
     let roots = canonical_roots(folders)?;
     let scan = scan(&roots, &options.scan)?;
-    let plan = Plan::new(writer, scan.files);
+    let is_known = |file: &PhotoFile| {
+        let known = writer.by_path(&file.path);
+        known.is_some_and(|(_, photo)| (photo.size, photo.mtime_ns) == (file.size, file.mtime_ns))
+    };
+    let mut plan = Plan::new(is_known, scan.files, options);
     on_event(BuildEvent::Planned {
-        found: plan.found,
+        found: plan.in_folders.len(),
         to_read: plan.to_read.len(),
     });
     let mut report = BuildReport {
-        found: plan.found,
-        unchanged: plan.found - plan.to_read.len(),
+        found: plan.in_folders.len(),
+        unchanged: plan.unchanged,
+        unsettled: std::mem::take(&mut plan.unsettled),
+        broken: std::mem::take(&mut plan.broken),
         ..BuildReport::default()
     };
     for (path, reason) in scan.unreadable {
@@ -166,16 +217,21 @@ pub fn build(
         .iter()
         .map(|(path, _)| path.clone())
         .collect();
-    let memory = MemoryBudget::new(DECODE_MEMORY);
-    let mut intake = Intake::new(writer, engine, options, report, &memory, on_event);
-    intake.gone = plan.gone(intake.writer, &roots, &unseen);
+    let source = Source {
+        processor: engine.processor(),
+        memory: MemoryBudget::new(DECODE_MEMORY),
+        settle: options.settle,
+    };
+    let mut intake = Intake::new(writer, engine, options, report, &source, on_event);
+    let photos = intake.writer.photos();
+    let gone = photos.filter(|(_, photo)| plan.misses(&photo.path, &roots, &unseen));
+    intake.gone = gone.map(|(id, _)| id).collect();
 
     std::thread::scope(|scope| {
         let (send, receive) = sync_channel(2 * intake.batch_size);
         let reader = Reader {
             known: intake.writer.content_hashes().collect(),
-            processor: engine.processor(),
-            memory: &memory,
+            source: &source,
         };
         let to_read = &plan.to_read;
         scope.spawn(move || reader.read_all(to_read, options.threads, cancel, &send));
@@ -191,42 +247,40 @@ pub fn find_photos(folders: &[PathBuf], options: &ScanOptions) -> Result<Vec<Pat
 }
 
 /// The difference between the folders and the index.
+#[derive(Default)]
 struct Plan {
-    found: usize,
+    unchanged: usize,
     to_read: Vec<PhotoFile>,
+    unsettled: Vec<PathBuf>,
+    broken: BrokenFiles,
     in_folders: HashSet<PathBuf>,
 }
 
 impl Plan {
-    fn new(writer: &IndexWriter, files: Vec<PhotoFile>) -> Self {
-        let unchanged = |file: &PhotoFile| {
-            writer.by_path(&file.path).is_some_and(|(_, photo)| {
-                photo.size == file.size && photo.mtime_ns == file.mtime_ns
-            })
-        };
-        Self {
-            found: files.len(),
-            in_folders: files.iter().map(|file| file.path.clone()).collect(),
-            to_read: files.into_iter().filter(|file| !unchanged(file)).collect(),
+    fn new(
+        is_known: impl Fn(&PhotoFile) -> bool,
+        files: Vec<PhotoFile>,
+        options: &BuildOptions,
+    ) -> Self {
+        let mut plan = Self::default();
+        for file in files {
+            plan.in_folders.insert(file.path.clone());
+            if is_known(&file) {
+                plan.unchanged += 1;
+            } else if options.broken.0.contains(&file) {
+                plan.broken.0.insert(file);
+            } else if file.is_newer_than(options.settle) {
+                plan.unsettled.push(file.path);
+            } else {
+                plan.to_read.push(file);
+            }
         }
+        plan
     }
 
-    /// Photos of the index that should be below `roots` and are not, except below what could not be seen.
-    fn gone(
-        &self,
-        writer: &IndexWriter,
-        roots: &[PathBuf],
-        unseen: &[PathBuf],
-    ) -> HashSet<PhotoId> {
-        let below = |path: &Path, folders: &[PathBuf]| folders.iter().any(|f| path.starts_with(f));
-        writer
-            .photos()
-            .filter(|(_, photo)| {
-                below(&photo.path, roots)
-                    && !below(&photo.path, unseen)
-                    && !self.in_folders.contains(&photo.path)
-            })
-            .map(|(id, _)| id)
-            .collect()
+    /// Whether a photo of the index should be below `roots` and is not, except below what could not be seen.
+    fn misses(&self, photo: &Path, roots: &[PathBuf], unseen: &[PathBuf]) -> bool {
+        let below = |folders: &[PathBuf]| folders.iter().any(|folder| photo.starts_with(folder));
+        below(roots) && !below(unseen) && !self.in_folders.contains(photo)
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use rayon::prelude::*;
 
@@ -12,12 +13,18 @@ use crate::error::{Error, Result};
 use crate::photo::{ContentHash, PhotoMetadata};
 use crate::processor::{Encoded, Pixels, Processor};
 
+/// A file that cannot be decoded gets so many times as long to settle as one that can: a slow copy halts now
+/// and then.
+const PATIENCE: u32 = 10;
+
 /// One file after reading.
 pub(super) enum Reading {
     /// Its content is in the index already.
     Known(PhotoFile, ContentHash),
     /// A new picture.
     New(Box<NewPhoto>),
+    /// It is still being written.
+    Changing(PhotoFile),
     /// Not a picture that can be read.
     Unreadable(PhotoFile, Error),
 }
@@ -33,8 +40,7 @@ pub(super) struct NewPhoto {
 /// The front of the pipeline, on threads of its own.
 pub(super) struct Reader<'a> {
     pub(super) known: HashSet<ContentHash>,
-    pub(super) processor: &'a Processor,
-    pub(super) memory: &'a MemoryBudget,
+    pub(super) source: &'a Source<'a>,
 }
 
 impl Reader<'_> {
@@ -50,9 +56,7 @@ impl Reader<'_> {
             if cancel.load(Ordering::Relaxed) {
                 return None;
             }
-            let reading = read_one(file, &self.known, self.processor, self.memory)
-                .unwrap_or_else(|error| Reading::Unreadable(file.clone(), error));
-            send.send(reading).ok()
+            send.send(self.source.read(file, &self.known)).ok()
         };
         // A pool of its own: in the global one, long decodes would hold up the model's matrix products.
         match rayon::ThreadPoolBuilder::new()
@@ -65,26 +69,47 @@ impl Reader<'_> {
     }
 }
 
-/// Reads a file; decodes it unless its content is in `known`.
-pub(super) fn read_one(
-    file: &PhotoFile,
-    known: &HashSet<ContentHash>,
-    processor: &Processor,
-    memory: &MemoryBudget,
-) -> Result<Reading> {
-    let encoded = Encoded::read(&file.path)?;
-    let content_hash = ContentHash(*blake3::hash(encoded.bytes()).as_bytes());
-    if known.contains(&content_hash) {
-        return Ok(Reading::Known(file.clone(), content_hash));
+/// How files become pixels.
+pub(super) struct Source<'a> {
+    pub(super) processor: &'a Processor,
+    pub(super) memory: MemoryBudget,
+    /// [`BuildOptions::settle`](super::BuildOptions::settle).
+    pub(super) settle: Duration,
+}
+
+impl Source<'_> {
+    /// Reads a file; decodes it unless its content is in `known`.
+    pub(super) fn read(&self, file: &PhotoFile, known: &HashSet<ContentHash>) -> Reading {
+        // The scan may be hours old.
+        let now = || PhotoFile::at(&file.path).ok().flatten();
+        let file = now().unwrap_or_else(|| file.clone());
+        let reading = self.decode(&file, known);
+        let is_broken = matches!(reading, Err(Error::Photo { .. }));
+        let was_read = is_broken || reading.is_ok();
+        if was_read && now().as_ref() != Some(&file)
+            || is_broken && file.is_newer_than(PATIENCE * self.settle)
+        {
+            return Reading::Changing(file);
+        }
+        reading.unwrap_or_else(|error| Reading::Unreadable(file, error))
     }
-    let (pixels, metadata) =
-        memory.with(encoded.decoded_bytes()?, || processor.preprocess(&encoded))?;
-    Ok(Reading::New(Box::new(NewPhoto {
-        file: file.clone(),
-        content_hash,
-        metadata,
-        pixels,
-    })))
+
+    fn decode(&self, file: &PhotoFile, known: &HashSet<ContentHash>) -> Result<Reading> {
+        let encoded = Encoded::read(&file.path)?;
+        let content_hash = ContentHash(*blake3::hash(encoded.bytes()).as_bytes());
+        if known.contains(&content_hash) {
+            return Ok(Reading::Known(file.clone(), content_hash));
+        }
+        let (pixels, metadata) = self.memory.with(encoded.decoded_bytes()?, || {
+            self.processor.preprocess(&encoded)
+        })?;
+        Ok(Reading::New(Box::new(NewPhoto {
+            file: file.clone(),
+            content_hash,
+            metadata,
+            pixels,
+        })))
+    }
 }
 
 /// Bytes that all threads together may hold; a thread that wants more waits.

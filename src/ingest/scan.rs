@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::select::{ScanOptions, faults, faulty_patterns, holds_photos};
 use crate::error::{Error, Result};
@@ -18,7 +18,7 @@ pub(super) struct Scan {
 }
 
 /// A file that may be a photo.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct PhotoFile {
     /// Absolute path.
     pub(super) path: PathBuf,
@@ -71,7 +71,7 @@ pub(super) fn scan(roots: &[PathBuf], options: &ScanOptions) -> Result<Scan> {
             if !is_photo(path) {
                 continue;
             }
-            match photo_file(path) {
+            match PhotoFile::at(path) {
                 Ok(Some(file)) if seen.insert(file.path.clone()) => scan.files.push(file),
                 Ok(_) => {}
                 Err(error) => scan.unreadable.push((path.into(), error.to_string())),
@@ -93,22 +93,34 @@ pub(super) fn scan(roots: &[PathBuf], options: &ScanOptions) -> Result<Scan> {
     Ok(scan)
 }
 
-/// The file behind `path`, unless it is something else, such as a folder or a socket.
-fn photo_file(path: &Path) -> std::io::Result<Option<PhotoFile>> {
-    let metadata = std::fs::metadata(path)?;
-    if !metadata.is_file() {
-        return Ok(None);
+impl PhotoFile {
+    /// The file behind `path`, unless it is something else, such as a folder or a socket.
+    pub(super) fn at(path: &Path) -> std::io::Result<Option<Self>> {
+        let metadata = std::fs::metadata(path)?;
+        if !metadata.is_file() {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            path: path.into(),
+            size: metadata.len(),
+            mtime_ns: nanoseconds(metadata.modified()?),
+        }))
     }
-    let modified = metadata.modified()?;
-    let mtime_ns = match modified.duration_since(UNIX_EPOCH) {
+
+    /// Whether it changed less than `age` ago. Not if it seems to come from the future: the clocks of two
+    /// machines differ, and it would be new for ever.
+    pub(super) fn is_newer_than(&self, age: Duration) -> bool {
+        let now = nanoseconds(SystemTime::now());
+        let age = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
+        (0..age).contains(&now.saturating_sub(self.mtime_ns))
+    }
+}
+
+fn nanoseconds(time: SystemTime) -> i64 {
+    match time.duration_since(UNIX_EPOCH) {
         Ok(after) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),
         Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |ns| -ns),
-    };
-    Ok(Some(PhotoFile {
-        path: path.into(),
-        size: metadata.len(),
-        mtime_ns,
-    }))
+    }
 }
 
 #[cfg(test)]

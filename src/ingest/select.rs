@@ -64,6 +64,12 @@ impl ScanOptions {
     }
 }
 
+/// Whether a change of the file at `path` can change what a build takes in: a photo by its name, or a
+/// `.btignore`.
+pub fn concerns_build(path: &Path) -> bool {
+    is_photo(path) || path.file_name().is_some_and(|name| name == IGNORE_FILE)
+}
+
 fn malformed(pattern: &str, error: ignore::Error) -> Error {
     let reason = match error {
         ignore::Error::Glob { err, .. } => err,

@@ -4,10 +4,12 @@ mod cache;
 mod compact;
 mod crash;
 mod dedupe;
+mod gc;
 mod ignore;
 mod model;
 mod precision;
 mod transfer;
+mod watch;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -5,6 +5,8 @@ mod compact;
 mod damage;
 mod duplicates;
 mod lifecycle;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod search;
 mod transfer;
 

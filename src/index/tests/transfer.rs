@@ -16,7 +16,7 @@ use crate::photo::{GpsPosition, Photo, PhotoId};
 const FILES: [&str; 3] = ["embeddings.npy", "index.json", "photos.jsonl"];
 
 /// An index of ten photos: two share a vector, one says all that a photo can say, one is gone.
-fn small_index(dir: &Path) -> IndexWriter {
+pub(super) fn small_index(dir: &Path) -> IndexWriter {
     let mut rng = Rng(21);
     let mut embeddings: Vec<Embedding> = (0..10).map(|_| rng.embedding()).collect();
     embeddings[7] = embeddings[2].clone();
@@ -54,16 +54,16 @@ fn odd_path() -> PathBuf {
     PathBuf::from("C:\\photos\\café.jpg")
 }
 
-fn export_of(index: &Path, target: &Path) -> Result<ExportReport> {
+pub(super) fn export_of(index: &Path, target: &Path) -> Result<ExportReport> {
     export(&IndexReader::open(index)?, target, false, &mut |_, _| {})
 }
 
-fn import_from(source: &Path, index: &Path) -> Result<ImportReport> {
+pub(super) fn import_from(source: &Path, index: &Path) -> Result<ImportReport> {
     import(index, source, &AtomicBool::new(false), &mut |_| {})
 }
 
 /// All photos with their vectors, by path.
-fn content(index: &Path) -> Vec<(Photo, Vec<u32>)> {
+pub(super) fn content(index: &Path) -> Vec<(Photo, Vec<u32>)> {
     let reader = IndexReader::open(index).unwrap();
     let snapshot = reader.snapshot();
     let mut content: Vec<_> = (0..reader.len() as u32)
@@ -77,7 +77,7 @@ fn content(index: &Path) -> Vec<(Photo, Vec<u32>)> {
     content
 }
 
-fn names_in(dir: &Path) -> Vec<String> {
+pub(super) fn names_in(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = names.collect();

@@ -10,6 +10,7 @@ use super::super::folder::sync_dir;
 use super::super::reader::IndexReader;
 use super::super::snapshot::Snapshot;
 use super::format::{Checksums, EMBEDDINGS, Hashing, MANIFEST, Manifest, PHOTOS, PhotoLine};
+use super::parquet::{self, PARQUET};
 use crate::error::{Error, Result};
 
 const DRAFT_SUFFIX: &str = ".tmp";
@@ -59,11 +60,7 @@ fn write_files(
     dir: &Path,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<ExportReport> {
-    let snapshot = index.snapshot();
-    let rows = 0..snapshot.vectors().rows() as u32;
-    let vectors = rows
-        .filter(|&row| !snapshot.photos_of(row).is_empty())
-        .count();
+    let vectors = vectors_in_use(index.snapshot());
     let mut embeddings = Draft::create(dir, EMBEDDINGS)?;
     let mut photos = Draft::create(dir, PHOTOS)?;
     write_records(index, vectors, &mut embeddings, &mut photos, progress)?;
@@ -74,7 +71,7 @@ fn write_files(
         photos: photos.blake3.clone(),
     };
     let (count, vector_count) = (index.len() as u64, vectors as u64);
-    let manifest = Manifest::new(&snapshot.info, count, vector_count, checksums)?;
+    let manifest = Manifest::new(&index.snapshot().info, count, vector_count, Some(checksums))?;
     let mut draft = Draft::create(dir, MANIFEST)?;
     serde_json::to_writer_pretty(&mut draft.out, &manifest)
         .map_err(Into::into)
@@ -98,6 +95,13 @@ fn write_files(
         vectors,
         bytes: embeddings.bytes + photos.bytes + manifest.bytes,
     })
+}
+
+/// Vectors that have photos.
+pub(super) fn vectors_in_use(snapshot: &Snapshot) -> usize {
+    let rows = 0..snapshot.vectors().rows() as u32;
+    rows.filter(|&row| !snapshot.photos_of(row).is_empty())
+        .count()
 }
 
 /// Rows are numbered in the order of the first photo that has them, so that photos keep their order but for
@@ -149,12 +153,12 @@ fn write_line(snapshot: &Snapshot, row: u64, position: u32, photos: &mut Draft) 
 }
 
 /// Makes sure that nothing of anyone else's is overwritten.
-fn claim(dir: &Path, force: bool) -> Result<()> {
+pub(super) fn claim(dir: &Path, force: bool) -> Result<()> {
     fs::create_dir_all(dir).map_err(Error::io(dir))?;
-    if force || Manifest::is_in(dir) {
+    if force || Manifest::is_in(dir) || parquet::manifest(&dir.join(PARQUET)).is_ok() {
         return Ok(());
     }
-    let drafts = [EMBEDDINGS, PHOTOS, MANIFEST].map(draft_name);
+    let drafts = [EMBEDDINGS, PHOTOS, MANIFEST, PARQUET].map(draft_name);
     for entry in fs::read_dir(dir).map_err(Error::io(dir))? {
         let name = entry.map_err(Error::io(dir))?.file_name();
         // Drafts are what a killed export leaves.
@@ -167,29 +171,29 @@ fn claim(dir: &Path, force: bool) -> Result<()> {
     Ok(())
 }
 
-fn draft_name(name: &str) -> String {
+pub(super) fn draft_name(name: &str) -> String {
     format!("{name}{DRAFT_SUFFIX}")
 }
 
 /// A file that gets its name when all of them are complete.
-struct Draft {
-    out: BufWriter<Hashing<File>>,
+pub(super) struct Draft {
+    pub out: BufWriter<Hashing<File>>,
     /// Where it is written.
-    path: PathBuf,
+    pub path: PathBuf,
     /// What it will be called.
     target: PathBuf,
 }
 
 /// A draft that is complete and durable.
-struct Finished {
-    draft: PathBuf,
-    path: PathBuf,
-    bytes: u64,
+pub(super) struct Finished {
+    pub draft: PathBuf,
+    pub path: PathBuf,
+    pub bytes: u64,
     blake3: String,
 }
 
 impl Draft {
-    fn create(dir: &Path, name: &str) -> Result<Self> {
+    pub fn create(dir: &Path, name: &str) -> Result<Self> {
         let path = dir.join(draft_name(name));
         let file = File::create(&path).map_err(Error::io(&path))?;
         Ok(Self {
@@ -199,7 +203,7 @@ impl Draft {
         })
     }
 
-    fn finish(mut self) -> Result<Finished> {
+    pub fn finish(mut self) -> Result<Finished> {
         let flushed = self.out.flush();
         let file = self.out.get_ref();
         flushed

@@ -67,21 +67,21 @@ struct PortablePath {
 pub(super) struct PhotoLine {
     /// Of `embeddings.npy`, counted from 0.
     pub row: u64,
-    path: String,
+    pub path: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    path_hex: Option<String>,
-    size: u64,
-    mtime_ns: i64,
-    content_hash: String,
-    width: u32,
-    height: u32,
-    captured_at: Option<DateTime>,
-    gps: Option<GpsPosition>,
-    camera: Option<String>,
+    pub path_hex: Option<String>,
+    pub size: u64,
+    pub mtime_ns: i64,
+    pub content_hash: String,
+    pub width: u32,
+    pub height: u32,
+    pub captured_at: Option<DateTime>,
+    pub gps: Option<GpsPosition>,
+    pub camera: Option<String>,
 }
 
 impl Manifest {
-    pub fn new(info: &Info, photos: u64, vectors: u64, blake3: Checksums) -> Result<Self> {
+    pub fn new(info: &Info, photos: u64, vectors: u64, blake3: Option<Checksums>) -> Result<Self> {
         let Pins {
             model_name,
             model_fingerprint,
@@ -102,25 +102,32 @@ impl Manifest {
             folders: folders.collect::<Result<_>>()?,
             photos,
             vectors,
-            blake3: Some(blake3),
+            blake3,
         })
     }
 
     /// Reads `index.json` of an export, and checks what can be checked without the other files.
     pub fn read(dir: &Path) -> Result<Self> {
         let path = dir.join(MANIFEST);
+        let text = fs::read(&path).map_err(|source| match source.kind() {
+            ErrorKind::NotFound | ErrorKind::NotADirectory => Error::Export {
+                path: path.clone(),
+                line: None,
+                reason: "it is missing, so this is no finished export".into(),
+            },
+            _ => Error::io(&path)(source),
+        })?;
+        Self::parse(&text, &path)
+    }
+
+    /// The manifest in `text`, which was read from `path`.
+    pub fn parse(text: &[u8], path: &Path) -> Result<Self> {
         let wrong = |reason: String| Error::Export {
-            path: path.clone(),
+            path: path.to_owned(),
             line: None,
             reason,
         };
-        let text = fs::read(&path).map_err(|source| match source.kind() {
-            ErrorKind::NotFound | ErrorKind::NotADirectory => {
-                wrong("it is missing, so this is no finished export".into())
-            }
-            _ => Error::io(&path)(source),
-        })?;
-        let value: Value = serde_json::from_slice(&text).map_err(|e| wrong(e.to_string()))?;
+        let value: Value = serde_json::from_slice(text).map_err(|e| wrong(e.to_string()))?;
         if value["format"] != FORMAT {
             return Err(wrong(format!("its \"format\" is not \"{FORMAT}\"")));
         }

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::super::changes::Changes;
 use super::super::folder::{destroy, has_store, published_generation};
 use super::super::writer::IndexWriter;
-use super::format::{EMBEDDINGS, Hashing, Manifest, PHOTOS, PhotoLine};
+use super::format::{EMBEDDINGS, Hashing, MANIFEST, Manifest, PHOTOS, PhotoLine};
+use super::parquet::{self, PARQUET, ParquetRecords};
 use crate::embedding::Embedding;
 use crate::error::{Error, Result};
 use crate::photo::Photo;
@@ -75,14 +76,14 @@ pub fn import(
     if has_store(dir) || !matches!(published_generation(dir), Ok(None)) {
         return Err(taken());
     }
-    let manifest = Manifest::read(source)?;
-    check(source, &manifest, cancel, on_event)?;
+    let export = Export::find(source)?;
+    check(&export, cancel, on_event)?;
 
-    let mut writer = IndexWriter::open(dir, &manifest.pins())?;
+    let mut writer = IndexWriter::open(dir, &export.manifest.pins())?;
     if !writer.is_empty() {
         return Err(taken());
     }
-    if let Err(error) = fill(&mut writer, source, &manifest, cancel, on_event) {
+    if let Err(error) = fill(&mut writer, &export, cancel, on_event) {
         // Half an index would be taken for a whole one by the next build, and embedded to its end.
         drop(writer);
         destroy(dir)?;
@@ -96,27 +97,80 @@ pub fn import(
     graph?;
     Ok(ImportReport {
         photos: writer.len(),
-        vectors: manifest.vectors as usize,
+        vectors: export.manifest.vectors as usize,
     })
+}
+
+/// The files of an export.
+struct Export {
+    manifest: Manifest,
+    /// One file, or a folder with three.
+    path: PathBuf,
+    is_parquet: bool,
+}
+
+impl Export {
+    /// A folder with either kind of export, or a file of Parquet itself.
+    fn find(source: &Path) -> Result<Self> {
+        let in_folder = source.join(PARQUET);
+        let file = if source.is_file() { source } else { &in_folder };
+        if file.is_file() && !source.join(MANIFEST).exists() {
+            return Ok(Self {
+                manifest: parquet::manifest(file)?,
+                path: file.to_owned(),
+                is_parquet: true,
+            });
+        }
+        Ok(Self {
+            manifest: Manifest::read(source)?,
+            path: source.to_owned(),
+            is_parquet: false,
+        })
+    }
+
+    fn records(&self) -> Result<Box<dyn Records + '_>> {
+        Ok(if self.is_parquet {
+            Box::new(ParquetRecords::open(&self.path, &self.manifest)?)
+        } else {
+            Box::new(NpyRecords::open(&self.path, &self.manifest)?)
+        })
+    }
+}
+
+/// The photos of an export with their embeddings, in order, each checked by itself.
+pub(super) trait Records {
+    /// The next photo; `None` after the last.
+    fn next(&mut self) -> Result<Option<(Photo, Embedding)>>;
+
+    /// How many were read.
+    fn number(&self) -> usize;
+
+    /// An error: the one read last has the path that this one had.
+    fn is_the_path_of(&self, number: usize) -> Error;
+
+    /// Whether that was all, and is what the export was written with.
+    fn end(self: Box<Self>) -> Result<()>;
 }
 
 /// Reads the whole export once.
 fn check(
-    source: &Path,
-    manifest: &Manifest,
+    export: &Export,
     cancel: &AtomicBool,
     on_event: &mut dyn FnMut(ImportEvent),
 ) -> Result<()> {
-    let total = manifest.photos as usize;
-    let mut records = Records::open(source, manifest)?;
-    let mut lines: HashMap<PathBuf, usize> = HashMap::new();
+    let total = export.manifest.photos as usize;
+    let mut records = export.records()?;
+    let mut numbers: HashMap<PathBuf, usize> = HashMap::new();
     while let Some((photo, _)) = records.next()? {
-        let line = records.line;
-        if let Some(first) = lines.insert(photo.path, line) {
-            return Err(records.wrong_line(format!("the path is that of line {first}")));
+        let number = records.number();
+        if let Some(first) = numbers.insert(photo.path, number) {
+            return Err(records.is_the_path_of(first));
         }
-        if line.is_multiple_of(STEP) || line == total {
-            on_event(ImportEvent::Checking { done: line, total });
+        if number.is_multiple_of(STEP) || number == total {
+            on_event(ImportEvent::Checking {
+                done: number,
+                total,
+            });
             stop_if(cancel)?;
         }
     }
@@ -126,13 +180,12 @@ fn check(
 /// Commits all photos to an empty index.
 fn fill(
     writer: &mut IndexWriter,
-    source: &Path,
-    manifest: &Manifest,
+    export: &Export,
     cancel: &AtomicBool,
     on_event: &mut dyn FnMut(ImportEvent),
 ) -> Result<()> {
-    let total = manifest.photos as usize;
-    let mut records = Records::open(source, manifest)?;
+    let total = export.manifest.photos as usize;
+    let mut records = export.records()?;
     let mut insert = Vec::with_capacity(BATCH.min(total));
     loop {
         let record = records.next()?;
@@ -141,7 +194,7 @@ fn fill(
         if insert.len() == BATCH || is_last {
             writer.commit(Changes {
                 insert: std::mem::take(&mut insert),
-                roots: is_last.then(|| manifest.roots()),
+                roots: is_last.then(|| export.manifest.roots()),
                 ..Changes::default()
             })?;
             let done = writer.len();
@@ -161,8 +214,8 @@ fn stop_if(cancel: &AtomicBool) -> Result<()> {
     Ok(())
 }
 
-/// The photos of an export with their embeddings, in order, each checked by itself.
-struct Records<'a> {
+/// Those of `photos.jsonl` and `embeddings.npy`.
+struct NpyRecords<'a> {
     manifest: &'a Manifest,
     photos: BufReader<Hashing<File>>,
     photos_path: PathBuf,
@@ -176,7 +229,86 @@ struct Records<'a> {
     embedding: Option<Embedding>,
 }
 
-impl<'a> Records<'a> {
+impl Records for NpyRecords<'_> {
+    fn next(&mut self) -> Result<Option<(Photo, Embedding)>> {
+        let mut text = Vec::new();
+        (&mut self.photos)
+            .take(LONGEST_LINE)
+            .read_until(b'\n', &mut text)
+            .map_err(Error::io(&self.photos_path))?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        self.line += 1;
+        let line: PhotoLine = serde_json::from_slice(&text).map_err(|error| {
+            // The line that serde counts is always the first.
+            let reason = error
+                .to_string()
+                .replace(" at line 1 column ", " at column ");
+            self.wrong_line(reason)
+        })?;
+        let row = line.row;
+        let photo = line
+            .into_photo()
+            .map_err(|reason| self.wrong_line(reason))?;
+        if row == self.rows {
+            self.read_row()?;
+        }
+        match &self.embedding {
+            Some(embedding) if row + 1 == self.rows => Ok(Some((photo, embedding.clone()))),
+            _ => Err(self.wrong_line(format!(
+                "row {row} is out of order; the one before has brought the rows to {}",
+                self.rows
+            ))),
+        }
+    }
+
+    fn number(&self) -> usize {
+        self.line
+    }
+
+    fn is_the_path_of(&self, number: usize) -> Error {
+        self.wrong_line(format!("the path is that of line {number}"))
+    }
+
+    /// Whether the files hold as much as `index.json` says, and are those that it was written for.
+    fn end(mut self: Box<Self>) -> Result<()> {
+        let Manifest {
+            photos, vectors, ..
+        } = *self.manifest;
+        if self.line as u64 != photos || self.rows != vectors {
+            return Err(self.wrong_line(format!(
+                "here it ends, with {} photos of {} vectors; index.json says {photos} of {vectors}",
+                self.line, self.rows
+            )));
+        }
+        let mut rest = Vec::new();
+        (&mut self.embeddings)
+            .take(1)
+            .read_to_end(&mut rest)
+            .map_err(Error::io(&self.embeddings_path))?;
+        if !rest.is_empty() {
+            return Err(self.wrong_row("it is longer than its shape says".into()));
+        }
+        let Some(expected) = &self.manifest.blake3 else {
+            return Ok(());
+        };
+        let other = "its BLAKE3 is not the one in index.json: it is damaged, or was changed later";
+        if self.embeddings.get_ref().digest() != expected.embeddings {
+            return Err(self.wrong_row(other.into()));
+        }
+        if self.photos.get_ref().digest() != expected.photos {
+            return Err(Error::Export {
+                path: self.photos_path,
+                line: None,
+                reason: other.into(),
+            });
+        }
+        Ok(())
+    }
+}
+
+impl<'a> NpyRecords<'a> {
     /// Opens both files; the vectors must be f32, in C order, of the shape that the manifest names.
     fn open(source: &Path, manifest: &'a Manifest) -> Result<Self> {
         let open = |path: &Path| {
@@ -213,40 +345,6 @@ impl<'a> Records<'a> {
         Ok(records)
     }
 
-    /// The next photo; `None` after the last line.
-    fn next(&mut self) -> Result<Option<(Photo, Embedding)>> {
-        let mut text = Vec::new();
-        (&mut self.photos)
-            .take(LONGEST_LINE)
-            .read_until(b'\n', &mut text)
-            .map_err(Error::io(&self.photos_path))?;
-        if text.is_empty() {
-            return Ok(None);
-        }
-        self.line += 1;
-        let line: PhotoLine = serde_json::from_slice(&text).map_err(|error| {
-            // The line that serde counts is always the first.
-            let reason = error
-                .to_string()
-                .replace(" at line 1 column ", " at column ");
-            self.wrong_line(reason)
-        })?;
-        let row = line.row;
-        let photo = line
-            .into_photo()
-            .map_err(|reason| self.wrong_line(reason))?;
-        if row == self.rows {
-            self.read_row()?;
-        }
-        match &self.embedding {
-            Some(embedding) if row + 1 == self.rows => Ok(Some((photo, embedding.clone()))),
-            _ => Err(self.wrong_line(format!(
-                "row {row} is out of order; the one before has brought the rows to {}",
-                self.rows
-            ))),
-        }
-    }
-
     fn read_row(&mut self) -> Result<()> {
         if self.rows == self.manifest.vectors {
             return Err(self.wrong_line(format!(
@@ -267,42 +365,6 @@ impl<'a> Records<'a> {
             .map_err(|norm| self.wrong_row(format!("row {} has norm {norm}, not 1", self.rows)))?;
         self.embedding = Some(embedding);
         self.rows += 1;
-        Ok(())
-    }
-
-    /// Whether the files hold as much as `index.json` says, and are those that it was written for.
-    fn end(mut self) -> Result<()> {
-        let Manifest {
-            photos, vectors, ..
-        } = *self.manifest;
-        if self.line as u64 != photos || self.rows != vectors {
-            return Err(self.wrong_line(format!(
-                "here it ends, with {} photos of {} vectors; index.json says {photos} of {vectors}",
-                self.line, self.rows
-            )));
-        }
-        let mut rest = Vec::new();
-        (&mut self.embeddings)
-            .take(1)
-            .read_to_end(&mut rest)
-            .map_err(Error::io(&self.embeddings_path))?;
-        if !rest.is_empty() {
-            return Err(self.wrong_row("it is longer than its shape says".into()));
-        }
-        let Some(expected) = &self.manifest.blake3 else {
-            return Ok(());
-        };
-        let other = "its BLAKE3 is not the one in index.json: it is damaged, or was changed later";
-        if self.embeddings.get_ref().digest() != expected.embeddings {
-            return Err(self.wrong_row(other.into()));
-        }
-        if self.photos.get_ref().digest() != expected.photos {
-            return Err(Error::Export {
-                path: self.photos_path,
-                line: None,
-                reason: other.into(),
-            });
-        }
         Ok(())
     }
 

@@ -6,11 +6,15 @@
 //! index.json       format version, model, photo folders, counts, BLAKE3 of the other two
 //! ```
 //!
+//! Or `photos.parquet`, with all of that in one file.
+//!
 //! A path that is not UTF-8 is in `path_hex`, byte for byte, and `path` is then for reading only.
 
 mod export;
 mod format;
 mod import;
+mod parquet;
 
 pub use export::{ExportReport, export};
 pub use import::{ImportEvent, ImportReport, import};
+pub use parquet::export_parquet;

@@ -1,0 +1,170 @@
+//! Events of the file system, and how they wake the watch.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bridgetower::concerns_build;
+use notify::{Config, ErrorKind, Event, RecommendedWatcher, RecursiveMode, Watcher};
+
+/// Changes that do not end are looked at after so long.
+const LONGEST_BURST: Duration = Duration::from_secs(30);
+
+/// The operating system's events of some folders.
+pub struct Events {
+    watcher: RecommendedWatcher,
+    bell: Arc<Bell>,
+}
+
+impl Events {
+    /// Rings `bell` for whatever may change a build, but for changes of the index in `index`. `None`, with a
+    /// problem to tell, where the system has no events left to give.
+    pub fn new(index: &Path, bell: &Arc<Bell>) -> Option<Self> {
+        let index = index.canonicalize().unwrap_or_else(|_| index.to_owned());
+        let ringing = Arc::clone(bell);
+        let handle = move |event: notify::Result<Event>| match event {
+            Ok(event) if event.need_rescan() => ringing.lock().has_lost_events = true,
+            Ok(event) if matters(&event, &index) => ringing.ring(),
+            Ok(_) => {}
+            Err(error) => ringing.tell(&error),
+        };
+        // As the scan: links to folders are not followed.
+        let config = Config::default().with_follow_symlinks(false);
+        match RecommendedWatcher::new(handle, config) {
+            Ok(watcher) => Some(Self {
+                watcher,
+                bell: Arc::clone(bell),
+            }),
+            Err(error) => {
+                bell.tell(&error);
+                None
+            }
+        }
+    }
+
+    pub fn follow(&mut self, folder: &Path) {
+        let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+        if let Err(error) = self.watcher.watch(&folder, RecursiveMode::Recursive) {
+            self.bell.tell(&error);
+        }
+    }
+
+    pub fn leave(&mut self, folder: &Path) {
+        // The system has done so itself where the folder is gone.
+        let _ = self.watcher.unwatch(folder);
+    }
+}
+
+fn matters(event: &Event, index: &Path) -> bool {
+    // What is gone, or is a folder, may have held photos.
+    let may_concern = |path: &PathBuf| {
+        let is_other_file = || path.symlink_metadata().is_ok_and(|found| found.is_file());
+        !path.starts_with(index) && (concerns_build(path) || !is_other_file())
+    };
+    // Reading a photo is an event too.
+    !event.kind.is_access() && event.paths.iter().any(may_concern)
+}
+
+/// Wakes the watch: at once for Ctrl-C, for changes when they have settled.
+#[derive(Default)]
+pub struct Bell {
+    state: Mutex<State>,
+    rung: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// The first and the last change that nobody has looked at.
+    changes: Option<(Instant, Instant)>,
+    is_stopped: bool,
+    has_lost_events: bool,
+    problems: Vec<String>,
+}
+
+impl Bell {
+    /// Something changed.
+    pub fn ring(&self) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let first = state.changes.map_or(now, |(first, _)| first);
+        state.changes = Some((first, now));
+        self.rung.notify_all();
+    }
+
+    /// The watch shall end.
+    pub fn stop(&self) {
+        self.lock().is_stopped = true;
+        self.rung.notify_all();
+    }
+
+    /// A scan begins, which sees all changes up to here.
+    pub fn forget(&self) {
+        self.lock().changes = None;
+    }
+
+    /// Waits until changes were followed by `settle` without any, or went on for long, or the watch shall end;
+    /// false if none of that came before `until`.
+    pub fn wait(&self, until: Instant, settle: Duration) -> bool {
+        let mut state = self.lock();
+        loop {
+            let now = Instant::now();
+            let due = state
+                .changes
+                .map(|(first, last)| (last + settle).min(first + LONGEST_BURST.max(settle)));
+            if state.is_stopped || due.is_some_and(|due| due <= now) {
+                return true;
+            }
+            if until <= now {
+                return false;
+            }
+            let next = due.map_or(until, |due| due.min(until));
+            state = self.sleep(state, next - now);
+        }
+    }
+
+    /// Waits for some time, or until the watch shall end.
+    pub fn pause(&self, time: Duration) {
+        let end = Instant::now() + time;
+        let mut state = self.lock();
+        while let Some(left) = end.checked_duration_since(Instant::now()) {
+            if state.is_stopped || left.is_zero() {
+                return;
+            }
+            state = self.sleep(state, left);
+        }
+    }
+
+    /// Whether the system has lost events since this was last asked.
+    pub fn has_lost_events(&self) -> bool {
+        std::mem::take(&mut self.lock().has_lost_events)
+    }
+
+    /// What went wrong since this was last asked, for people.
+    pub fn problems(&self) -> Vec<String> {
+        std::mem::take(&mut self.lock().problems)
+    }
+
+    fn tell(&self, error: &notify::Error) {
+        let problem = match &error.kind {
+            ErrorKind::MaxFilesWatch => "the system's limit of watched folders is reached, so changes in some are \
+                 noticed only every --rescan seconds; raise it with sysctl fs.inotify.max_user_watches=1048576"
+                .to_owned(),
+            // A folder that goes while it is being followed.
+            ErrorKind::PathNotFound | ErrorKind::WatchNotFound => return,
+            _ => format!("changes are noticed only every --rescan seconds: {error}"),
+        };
+        let problems = &mut self.lock().problems;
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+    }
+
+    fn sleep<'a>(&self, state: MutexGuard<'a, State>, time: Duration) -> MutexGuard<'a, State> {
+        let woken = self.rung.wait_timeout(state, time);
+        woken.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

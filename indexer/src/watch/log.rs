@@ -1,0 +1,83 @@
+//! What a watch says: lines for people on stderr, or for programs on stdout.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use bridgetower::BuildReport;
+use bt_cli::OutputArgs;
+use indicatif::HumanCount;
+use jiff::ZonedDateTime;
+use serde_json::{Value, json};
+
+use crate::build::{as_json, in_words};
+
+pub struct Log<'a> {
+    output: &'a OutputArgs,
+    as_json: bool,
+}
+
+impl<'a> Log<'a> {
+    pub fn new(output: &'a OutputArgs, as_json: bool) -> Self {
+        Self { output, as_json }
+    }
+
+    pub fn watching<'p>(
+        &self,
+        folders: impl Iterator<Item = &'p Path>,
+        photos: usize,
+    ) -> anyhow::Result<()> {
+        let folders: Vec<_> = folders.map(Path::to_string_lossy).collect();
+        let words = format!(
+            "following {}, {} photos in the index",
+            folders.join(", "),
+            HumanCount(photos as u64)
+        );
+        let fields = json!({"event": "watching", "folders": folders, "photos": photos});
+        self.say(&words, &fields)
+    }
+
+    pub fn built(&self, report: &BuildReport, photos: usize, took: Duration) -> anyhow::Result<()> {
+        let mut fields = as_json(report, photos, took);
+        fields["event"] = "built".into();
+        self.say(&in_words(report, photos, took), &fields)
+    }
+
+    pub fn away(&self, folder: &Path, reason: &str) -> anyhow::Result<()> {
+        let path = folder.to_string_lossy();
+        let words = format!("waiting for {path}: {reason}; the index keeps what it knows of it");
+        self.say(
+            &words,
+            &json!({"event": "away", "folder": path, "reason": reason}),
+        )
+    }
+
+    pub fn back(&self, folder: &Path) -> anyhow::Result<()> {
+        let path = folder.to_string_lossy();
+        let words = format!("{path} is there again");
+        self.say(&words, &json!({"event": "back", "folder": path}))
+    }
+
+    pub fn busy(&self, pid: u32) -> anyhow::Result<()> {
+        let words = format!("waiting for process {pid}, which is changing the index");
+        self.say(&words, &json!({"event": "busy", "pid": pid}))
+    }
+
+    pub fn stopped(&self, photos: usize) -> anyhow::Result<()> {
+        let words = format!("stopped; {} photos in the index", HumanCount(photos as u64));
+        self.say(&words, &json!({"event": "stopped", "photos": photos}))
+    }
+
+    pub fn warn(&self, problem: &str) {
+        self.output.warn(problem);
+    }
+
+    fn say(&self, words: &str, fields: &Value) -> anyhow::Result<()> {
+        if self.as_json {
+            writeln!(std::io::stdout(), "{fields}")?;
+        } else if !self.output.quiet {
+            eprintln!("{}  {words}", ZonedDateTime::now().strftime("%H:%M:%S"));
+        }
+        Ok(())
+    }
+}

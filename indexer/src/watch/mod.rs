@@ -1,0 +1,370 @@
+//! `bt-index watch`: builds again whenever something has changed.
+//!
+//! ```text
+//! events ─┐
+//! rescan ─┼─► survey: scan, compare with what is published ─► build, if anything differs
+//! a folder comes or goes ─┘
+//! ```
+//!
+//! Events are hints: what a build does follows from the scan alone, so none that is lost, late or of no use does
+//! harm. Between builds the index is open to others, and nothing of it is held.
+
+mod events;
+mod log;
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bridgetower::{
+    BuildReport, Engine, Error, IndexReader, IndexWriter, Status, Survey, destroy, survey,
+};
+use bt_cli::DONE;
+
+use self::events::{Bell, Events};
+use self::log::Log;
+use crate::args::{Program, WatchArgs};
+use crate::build::{Job, Screen, on_interrupt};
+
+/// Pause between two looks at whether a folder came or went, and between two attempts to open an index that
+/// another process is changing.
+const LOOK: Duration = Duration::from_secs(2);
+/// A model that had nothing to do for so long is let go.
+const KEEP_MODEL: Duration = Duration::from_secs(300);
+/// Surveys for the sake of files that are being written may take one part in this many of the time.
+const SURVEY_SHARE: u32 = 20;
+/// The next scan after events were lost.
+const AFTER_LOSS: Duration = Duration::from_secs(60);
+
+pub fn watch(program: &Program, args: &WatchArgs) -> anyhow::Result<u8> {
+    let bell = Arc::new(Bell::default());
+    let ringing = Arc::clone(&bell);
+    let cancel = on_interrupt(move || ringing.stop())?;
+
+    let mut job = Job::new(program, &args.build)?;
+    job.options.settle = Duration::from_secs(args.settle);
+    let folders = followed(&job)?;
+    let engine = job.load()?;
+    engine.pins()?;
+    if args.build.rebuild {
+        destroy(&job.dir)?;
+    }
+    program.output.note(job.describe(&engine));
+    let events = if args.no_events {
+        None
+    } else {
+        Events::new(&job.dir, &bell)
+    };
+    let mut watch = Watch {
+        log: Log::new(&program.output, args.build.json),
+        program,
+        job,
+        args,
+        bell,
+        cancel,
+        events,
+        folders,
+        engine: Some(engine),
+        last_build: Instant::now(),
+        survey_took: Duration::ZERO,
+        skipped: HashSet::new(),
+        photos: 0,
+    };
+    watch.follow()?;
+    Ok(DONE)
+}
+
+/// The folders to follow. One that the index does not know yet must be there: its name may be misspelt.
+fn followed(job: &Job) -> Result<Vec<Folder>, Error> {
+    if job.folders.is_empty() {
+        return Err(Error::NoFolders);
+    }
+    let known = Status::read(&job.dir).map_or(Vec::new(), |status| status.roots);
+    let mut folders = Vec::with_capacity(job.folders.len());
+    for given in &job.folders {
+        let path = std::path::absolute(given).map_err(|source| Error::Io {
+            path: given.clone(),
+            source,
+        })?;
+        if !path.is_dir() && !known.contains(&path) {
+            return Err(Error::NoFolder { path });
+        }
+        folders.push(Folder {
+            path,
+            identity: None,
+            is_away: false,
+        });
+    }
+    Ok(folders)
+}
+
+struct Watch<'a> {
+    program: &'a Program,
+    job: Job<'a>,
+    args: &'a WatchArgs,
+    log: Log<'a>,
+    bell: Arc<Bell>,
+    cancel: Arc<AtomicBool>,
+    events: Option<Events>,
+    folders: Vec<Folder>,
+    engine: Option<Engine>,
+    last_build: Instant,
+    survey_took: Duration,
+    /// What the last build left out, and why: told once.
+    skipped: HashSet<(PathBuf, String)>,
+    photos: usize,
+}
+
+/// A folder that is followed.
+struct Folder {
+    path: PathBuf,
+    /// What was there when it was last looked at; another drive at the same place is another folder.
+    identity: Option<Identity>,
+    /// Whether it was said that there is nothing to follow.
+    is_away: bool,
+}
+
+impl Watch<'_> {
+    fn follow(&mut self) -> anyhow::Result<()> {
+        let mut is_first = true;
+        loop {
+            self.look_at_folders();
+            let again = match self.update(is_first) {
+                Err(error) if is(&error, |e| matches!(e, Error::Cancelled)) => false,
+                outcome => outcome?,
+            };
+            if !self.is_stopped() {
+                if is_first {
+                    let folders = self.folders.iter().map(|folder| folder.path.as_path());
+                    self.log.watching(folders, self.photos)?;
+                }
+                is_first = false;
+                self.wait(again);
+            }
+            if self.is_stopped() {
+                return self.log.stopped(self.photos);
+            }
+        }
+    }
+
+    /// Builds the folders that are there, if anything in them differs from the index, or `anyway`. True if
+    /// files were left for later.
+    fn update(&mut self, anyway: bool) -> anyhow::Result<bool> {
+        self.bell.forget();
+        let mut present: Vec<PathBuf> = Vec::new();
+        for i in 0..self.folders.len() {
+            match self.folders[i].identity {
+                Some(_) => present.push(self.folders[i].path.clone()),
+                None => self.miss(i, "it is not there")?,
+            }
+        }
+        while !present.is_empty() {
+            self.job.folders.clone_from(&present);
+            match self.update_present(anyway) {
+                Err(error) => {
+                    let Some(path) = error.downcast_ref().and_then(nothing_at) else {
+                        return Err(error);
+                    };
+                    let at = |folder: &Folder| is_same(&folder.path, path);
+                    let Some(i) = self.folders.iter().position(at) else {
+                        return Err(error);
+                    };
+                    present.retain(|folder| *folder != self.folders[i].path);
+                    self.miss(i, &error.to_string())?;
+                }
+                Ok(again) => {
+                    for folder in &mut self.folders {
+                        if folder.is_away && present.contains(&folder.path) {
+                            folder.is_away = false;
+                            self.log.back(&folder.path)?;
+                        }
+                    }
+                    return Ok(again);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn miss(&mut self, folder: usize, reason: &str) -> anyhow::Result<()> {
+        let folder = &mut self.folders[folder];
+        if !std::mem::replace(&mut folder.is_away, true) {
+            self.log.away(&folder.path, reason)?;
+        }
+        Ok(())
+    }
+
+    fn update_present(&mut self, anyway: bool) -> anyhow::Result<bool> {
+        if !anyway {
+            // An index that cannot be read is one for a build to mend, or to give up on.
+            if let Ok(index) = IndexReader::open(&self.job.dir) {
+                self.photos = index.len();
+                let started = Instant::now();
+                let Survey { changes, unsettled } =
+                    survey(&index, &self.job.folders, &self.job.options)?;
+                self.survey_took = started.elapsed();
+                if changes == 0 {
+                    return Ok(unsettled > 0);
+                }
+            }
+        }
+        let started = Instant::now();
+        let engine = match self.engine.take() {
+            Some(engine) => engine,
+            None => self.job.load()?,
+        };
+        let cache = self.job.cache(&engine)?;
+        let mut writer = self.open(&engine)?;
+        let mut screen = Screen::new(&self.program.output);
+        screen.silent.clone_from(&self.skipped);
+        let outcome = self.job.run(
+            &mut writer,
+            &engine,
+            cache.as_ref(),
+            &self.cancel,
+            &mut screen,
+        );
+        self.photos = writer.len();
+        drop(writer);
+        self.engine = Some(engine);
+        self.last_build = Instant::now();
+        let report = outcome?;
+        let again = !report.unsettled.is_empty();
+        let report = self.news(report);
+        if has_news(&report) {
+            self.log.built(&report, self.photos, started.elapsed())?;
+        }
+        Ok(again)
+    }
+
+    /// Opens the index as soon as no other process has it open for changes.
+    fn open(&mut self, engine: &Engine) -> anyhow::Result<IndexWriter> {
+        let pins = engine.pins()?;
+        let mut is_told = false;
+        loop {
+            match IndexWriter::open(&self.job.dir, &pins) {
+                Err(Error::Busy { pid, .. }) => {
+                    if !std::mem::replace(&mut is_told, true) {
+                        self.log.busy(pid)?;
+                    }
+                    self.bell.pause(LOOK);
+                    if self.is_stopped() {
+                        return Err(Error::Cancelled.into());
+                    }
+                }
+                opened => return Ok(opened?),
+            }
+        }
+    }
+
+    /// The report without what the build before has told already.
+    fn news(&mut self, report: BuildReport) -> BuildReport {
+        self.job.options.broken = report.broken.clone();
+        let all: HashSet<_> = report.skipped.iter().cloned().collect();
+        let told = std::mem::replace(&mut self.skipped, all);
+        let skipped = report.skipped.into_iter();
+        BuildReport {
+            skipped: skipped.filter(|skipped| !told.contains(skipped)).collect(),
+            ..report
+        }
+    }
+
+    /// Returns when there is reason to look again: changes, the time, a folder that came or went, Ctrl-C.
+    fn wait(&mut self, again: bool) {
+        let now = Instant::now();
+        let settle = Duration::from_secs(self.args.settle);
+        let mut next = now + Duration::from_secs(self.args.rescan);
+        if again {
+            let pause = settle.max(Duration::from_secs(1));
+            next = next.min(now + pause.max(self.survey_took * SURVEY_SHARE));
+        }
+        loop {
+            if self.bell.wait((Instant::now() + LOOK).min(next), settle) {
+                return;
+            }
+            if self.bell.has_lost_events() {
+                next = next.min(Instant::now() + AFTER_LOSS);
+            }
+            if self.look_at_folders() || Instant::now() >= next {
+                return;
+            }
+            if self.last_build.elapsed() > KEEP_MODEL {
+                self.engine = None;
+            }
+        }
+    }
+
+    /// Follows the events of folders that came; true if any came or went.
+    fn look_at_folders(&mut self) -> bool {
+        let mut is_other = false;
+        for folder in &mut self.folders {
+            let identity = Identity::of(&folder.path);
+            if identity == folder.identity {
+                continue;
+            }
+            is_other = true;
+            folder.identity = identity;
+            if let Some(events) = &mut self.events {
+                events.leave(&folder.path);
+                if folder.identity.is_some() {
+                    events.follow(&folder.path);
+                }
+            }
+        }
+        for problem in self.bell.problems() {
+            self.log.warn(&problem);
+        }
+        is_other
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.cancel.load(Ordering::Relaxed)
+    }
+}
+
+fn has_news(report: &BuildReport) -> bool {
+    report.embedded + report.recognised + report.removed + report.skipped.len() > 0
+}
+
+/// Where there are no photos, or nothing that can be read.
+fn nothing_at(error: &Error) -> Option<&Path> {
+    match error {
+        Error::NoFolder { path }
+        | Error::NoPhotos { path }
+        | Error::AllLeftOut { path }
+        | Error::Io { path, .. } => Some(path),
+        _ => None,
+    }
+}
+
+fn is(error: &anyhow::Error, kind: impl Fn(&Error) -> bool) -> bool {
+    error.downcast_ref().is_some_and(kind)
+}
+
+/// Errors name folders without links.
+fn is_same(folder: &Path, named: &Path) -> bool {
+    folder == named || folder.canonicalize().is_ok_and(|path| path == named)
+}
+
+/// Tells a folder from another one that takes its place, as when a drive is mounted there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identity(u64, u64);
+
+impl Identity {
+    #[cfg(unix)]
+    fn of(folder: &Path) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let metadata = folder.metadata().ok()?;
+        metadata
+            .is_dir()
+            .then(|| Self(metadata.dev(), metadata.ino()))
+    }
+
+    /// Other systems only say whether it is there.
+    #[cfg(not(unix))]
+    fn of(folder: &Path) -> Option<Self> {
+        folder.is_dir().then_some(Self(0, 0))
+    }
+}

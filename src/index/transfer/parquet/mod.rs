@@ -1,0 +1,22 @@
+//! An export in one file of Apache Parquet, a row a photo: cargo feature `parquet`.
+
+#[cfg(not(feature = "parquet"))]
+mod disabled;
+#[cfg(feature = "parquet")]
+mod read;
+#[cfg(feature = "parquet")]
+mod schema;
+#[cfg(feature = "parquet")]
+mod write;
+
+#[cfg(not(feature = "parquet"))]
+pub use disabled::export_parquet;
+#[cfg(not(feature = "parquet"))]
+pub(super) use disabled::{ParquetRecords, manifest};
+#[cfg(feature = "parquet")]
+pub(super) use read::{ParquetRecords, manifest};
+#[cfg(feature = "parquet")]
+pub use write::export_parquet;
+
+/// The file of an export.
+pub(super) const PARQUET: &str = "photos.parquet";
