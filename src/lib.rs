@@ -67,8 +67,8 @@ pub use filter::{Area, Filter, MinSize, PathPatterns, parse_when};
 pub use index::{
     Candidate, Changes, CompactEvent, CompactReport, DuplicateContent, DuplicateGroup,
     DuplicateOptions, Duplicates, ExportReport, ImportEvent, ImportReport, IndexReader,
-    IndexWriter, PhotoPredicate, Pins, Plan, SearchOptions, Status, VerifyReport, cache_path,
-    compact, destroy, duplicates, export, import, verify,
+    IndexWriter, PhotoPredicate, Pins, Plan, RepairEvent, RepairReport, SearchOptions, Status,
+    VerifyReport, cache_path, compact, destroy, duplicates, export, import, repair, verify,
 };
 pub use ingest::{BuildEvent, BuildOptions, BuildReport, ScanOptions, build};
 pub use photo::{ContentHash, GpsPosition, Photo, PhotoId, PhotoMetadata};

@@ -18,7 +18,7 @@ use crate::args::{BuildArgs, Program};
 pub fn build(program: &Program, args: &BuildArgs) -> anyhow::Result<u8> {
     let started = Instant::now();
     let dir = program.index.dir()?;
-    let published = Status::read(&dir).ok();
+    let published = published(&dir, args)?;
     let folders = match &published {
         Some(status) if args.folders.is_empty() => &status.roots,
         _ => &args.folders,
@@ -71,6 +71,20 @@ pub fn build(program: &Program, args: &BuildArgs) -> anyhow::Result<u8> {
         print_report(&report, writer.len(), started.elapsed());
     }
     Ok(DONE)
+}
+
+/// What an earlier build published, if anything. One that is damaged is mended by this build, unless only that
+/// would have told folders and model.
+fn published(dir: &Path, args: &BuildArgs) -> Result<Option<Status>, Error> {
+    match Status::read(dir) {
+        Ok(status) => Ok(Some(status)),
+        Err(Error::NoIndex { .. }) => Ok(None),
+        Err(_) if args.rebuild => Ok(None),
+        Err(Error::Corrupt { .. }) if !args.folders.is_empty() && args.model.model.is_some() => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Wrong folders should be told before minutes of download, as wrong patterns are.

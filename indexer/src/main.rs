@@ -5,6 +5,7 @@ mod build;
 mod compact;
 mod dedupe;
 mod inspect;
+mod repair;
 mod transfer;
 
 use std::process::ExitCode;
@@ -20,7 +21,8 @@ fn run(program: &Program) -> anyhow::Result<u8> {
     match &program.command {
         Command::Build(build) => build::build(program, build),
         Command::Status { json } => inspect::status(program, *json),
-        Command::Verify { json } => inspect::verify(program, *json),
+        Command::Verify { repair: true, json } => repair::repair(program, *json),
+        Command::Verify { json, .. } => inspect::verify(program, *json),
         Command::Remove { paths } => inspect::remove(program, paths),
         Command::Dedupe(dedupe) => dedupe::dedupe(program, dedupe),
         Command::Compact { json } => compact::compact(program, *json),

@@ -15,6 +15,7 @@ mod map;
 mod photos;
 mod plan;
 mod reader;
+mod repair;
 mod similarity;
 mod snapshot;
 mod state;
@@ -36,6 +37,7 @@ pub(crate) use similarity::dot;
 
 pub use plan::Plan;
 pub use reader::{Candidate, IndexReader, PhotoPredicate, SearchOptions};
+pub use repair::{RepairEvent, RepairReport, repair};
 pub use status::Status;
 pub use transfer::{ExportReport, ImportEvent, ImportReport, export, import};
 pub use verify::{VerifyReport, verify};

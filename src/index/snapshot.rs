@@ -157,7 +157,12 @@ impl Snapshot {
 
     /// The graph over the first rows; empty where there is none.
     pub fn graph(&self) -> FlatGraph<'_> {
-        FlatGraph::view(self.numbers(Section::Graph)).expect("checked when opened")
+        FlatGraph::view(self.graph_words()).expect("checked when opened")
+    }
+
+    /// The graph as it is stored.
+    pub fn graph_words(&self) -> &[u32] {
+        self.numbers(Section::Graph)
     }
 
     /// Ids of all photos, ascending; their order gives the positions.

@@ -38,7 +38,11 @@ impl IndexWriter {
     /// [`Error::OtherModel`](crate::Error::OtherModel) if it was built with another model or other
     /// preprocessing, [`Error::Corrupt`](crate::Error::Corrupt) if anything in it is not what was written.
     pub fn open(dir: &Path, pins: &Pins) -> Result<Self> {
-        let lock = BuildLock::acquire(dir)?;
+        Self::open_locked(BuildLock::acquire(dir)?, dir, pins)
+    }
+
+    /// [`Self::open`] for the holder of the lock.
+    pub(super) fn open_locked(lock: BuildLock, dir: &Path, pins: &Pins) -> Result<Self> {
         folder::settle_store(dir)?;
         let store = Store::open(dir)?;
         let meta = match store.meta()? {

@@ -5,6 +5,7 @@ mod compact;
 mod damage;
 mod duplicates;
 mod lifecycle;
+mod repair;
 mod search;
 mod transfer;
 
