@@ -158,6 +158,15 @@ pub(crate) fn published_generation(dir: &Path) -> Result<Option<u64>> {
     })
 }
 
+/// The published generation as far as it can be told: `None` also where the pointer is damaged, or names a snapshot
+/// that is not there.
+pub(crate) fn last_published(dir: &Path) -> Option<u64> {
+    let generation = published_generation(dir).ok().flatten()?;
+    snapshot_path(dir, generation)
+        .exists()
+        .then_some(generation)
+}
+
 /// Makes the finished draft the snapshot of `generation`, then the one that queries open, and removes
 /// its predecessors. A crash in between leaves the former one in place.
 pub(crate) fn switch_to_draft(dir: &Path, generation: u64) -> Result<()> {

@@ -212,6 +212,7 @@ impl Salvage {
                 next_vector: 0,
                 photos: 0,
                 vectors: 0,
+                sum: None,
                 graph: None,
             },
             photos: PhotoTable::default(),
@@ -339,6 +340,7 @@ impl Salvage {
             .max(last.map_or(0, |last| last + 1));
         self.meta.photos = self.photos.len() as u64;
         self.meta.vectors = self.vectors.len() as u64;
+        self.meta.sum = Some(self.photos.sum().wrapping_add(self.vectors.sum()));
     }
 
     /// Puts a new store with all this into the place of the damaged one; says where that is now.

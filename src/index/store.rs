@@ -338,7 +338,7 @@ impl Writes {
 
 impl StoredGraph {
     /// `row count (u64) · vector ids (u64 each) · words (u32 each)`, little-endian.
-    fn to_bytes(&self) -> Vec<u8> {
+    pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(8 + 8 * self.vectors.len() + 4 * self.words.len());
         bytes.extend((self.vectors.len() as u64).to_le_bytes());
         bytes.extend(self.vectors.iter().flat_map(|id| id.0.to_le_bytes()));
@@ -346,7 +346,7 @@ impl StoredGraph {
         bytes
     }
 
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (&count, rest) = bytes.split_first_chunk::<8>()?;
         let ids_len = u64::from_le_bytes(count).checked_mul(8)?;
         let (ids, words) = rest.split_at_checked(usize::try_from(ids_len).ok()?)?;

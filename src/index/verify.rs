@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::codec::{Meta, PhotoRecord, VectorId};
+use super::codec::{Meta, PhotoRecord, VectorId, photo_digest};
 use super::folder;
 use super::graph::FlatGraph;
 use super::lock::BuildLock;
 use super::map::bytes_of;
 use super::plan::Plan;
 use super::reader::{IndexReader, SearchOptions};
-use super::state::check_graph;
+use super::state::{OUT_OF_DATE, check_graph};
 use super::store::{Store, StoredGraph};
 use super::vectors::{VectorHash, VectorTable};
 use crate::embedding::Embedding;
@@ -61,7 +61,7 @@ pub(super) fn lock(dir: &Path) -> Result<BuildLock> {
 pub(super) struct Opened {
     pub store: Result<Store>,
     pub reader: Result<IndexReader>,
-    /// What the pointer to the snapshot names.
+    /// The generation of the snapshot, though it may not open.
     pub published: Option<u64>,
 }
 
@@ -80,7 +80,7 @@ impl Opened {
         Ok(Self {
             store,
             reader,
-            published: folder::published_generation(dir).ok().flatten(),
+            published: folder::last_published(dir),
         })
     }
 
@@ -214,6 +214,11 @@ impl Stored {
         match check_graph(&graph, &table) {
             Ok(()) => findings.graph.extend(unreachable_rows(&graph)),
             Err(reason) => findings.graph.push(reason),
+        }
+        let digests = photos.iter().map(|(id, record)| photo_digest(*id, record));
+        let sum = digests.fold(table.sum(), u64::wrapping_add);
+        if meta.sum.is_some_and(|expected| expected != sum) {
+            findings.store.push(OUT_OF_DATE.into());
         }
         // Those of a graph that cannot be read belong to no photo either.
         if findings.graph.is_empty() {

@@ -51,7 +51,7 @@ impl IndexWriter {
         };
         meta.info.pins.check(pins, dir)?;
         // A pointer that cannot be read is replaced by the next publication.
-        let published = folder::published_generation(dir).ok().flatten();
+        let published = folder::last_published(dir);
         if published.is_some_and(|published| published > meta.generation) {
             return Err(store.damaged("it is older than what was published from it"));
         }
@@ -228,9 +228,9 @@ impl IndexWriter {
     fn switch_graph(&mut self, graph: StoredGraph) -> Result<()> {
         let State {
             meta,
+            photos,
             vectors,
             graph: old,
-            ..
         } = &mut self.state;
         meta.generation += 1;
         meta.graph = match graph.vectors.len() {
@@ -242,6 +242,7 @@ impl IndexWriter {
             writes.remove_vector(unused);
         }
         meta.vectors = vectors.len() as u64;
+        meta.sum = Some(photos.sum().wrapping_add(vectors.sum()));
         *old = graph;
         writes.put_meta(meta)?;
         self.store.write(writes)?;

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use super::{Rng, build, insert, open, photo, pins, problems};
 use crate::embedding::Embedding;
 use crate::error::{Error, Result};
-use crate::index::codec::FORMAT;
 use crate::index::folder::{published_generation, snapshot_path, store_path};
 use crate::index::reader::{IndexReader, SearchOptions};
 use crate::index::store::{Store, StoredGraph};
@@ -54,19 +53,6 @@ fn any_damage_to_a_snapshot_is_noticed_or_harmless() {
         fs::write(&path, &intact).unwrap();
     }
     check("restored");
-}
-
-#[test]
-fn a_newer_format_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    drop(build(dir.path(), &[Rng(12).embedding()]));
-    let generation = published_generation(dir.path()).unwrap().unwrap();
-    let path = snapshot_path(dir.path(), generation);
-    let mut bytes = fs::read(&path).unwrap();
-    bytes[8] = FORMAT as u8 + 1;
-    fs::write(&path, bytes).unwrap();
-    let refused = IndexReader::open(dir.path());
-    assert!(matches!(refused, Err(Error::IndexFormat { found, .. }) if found == FORMAT + 1));
 }
 
 #[test]
