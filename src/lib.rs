@@ -49,6 +49,9 @@ mod engine;
 mod error;
 pub mod eval;
 mod filter;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod index;
 mod ingest;
 pub mod model;

@@ -8,6 +8,8 @@ mod codec;
 mod compact;
 mod duplicates;
 mod folder;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod graph;
 mod hnsw;
 mod lock;

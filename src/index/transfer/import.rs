@@ -100,6 +100,13 @@ pub fn import(
     })
 }
 
+/// The first half of an import: whether `source` is an export.
+#[cfg(any(test, fuzzing))]
+pub(in super::super) fn check_export(source: &Path) -> Result<()> {
+    let manifest = Manifest::read(source)?;
+    check(source, &manifest, &AtomicBool::new(false), &mut |_| {})
+}
+
 /// Reads the whole export once.
 fn check(
     source: &Path,

@@ -13,4 +13,6 @@ mod format;
 mod import;
 
 pub use export::{ExportReport, export};
+#[cfg(any(test, fuzzing))]
+pub(super) use import::check_export;
 pub use import::{ImportEvent, ImportReport, import};
