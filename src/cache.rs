@@ -61,7 +61,7 @@ pub struct PhotoCache {
 }
 
 /// What a folder of kept photos says of itself, for [`gc`](crate::gc()) and for people: its name is a hash.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct About {
     /// The engine's name of the model.
     pub model: String,
@@ -314,6 +314,51 @@ fn encode(kept: &Kept) -> Result<Vec<u8>> {
     let sum = xxh3_64(&bytes);
     bytes.extend(sum.to_le_bytes());
     Ok(bytes)
+}
+
+/// A kept file as every level reads it: see [`crate::fuzzing`]. Magic and checksum are put right.
+///
+/// # Panics
+///
+/// To tell what it found.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz_kept(data: &[u8]) {
+    let mut bytes = [MAGIC, data].concat();
+    bytes.extend(xxh3_64(&bytes).to_le_bytes());
+    for (level, states) in [
+        (CacheLevel::Pixels, 0),
+        (CacheLevel::Split, 1),
+        (CacheLevel::Full, 2),
+    ] {
+        let cache = PhotoCache {
+            root: PathBuf::new(),
+            dir: PathBuf::new(),
+            level,
+            states,
+            limit: 0,
+            device: Device::Cpu,
+            about: About::default(),
+            has_grown: AtomicBool::new(false),
+        };
+        assert!(cache.decode(data).is_none() || data.starts_with(MAGIC));
+        if let Some(kept) = cache.decode(&bytes) {
+            assert_eq!(encode(&kept).expect("encodes"), bytes);
+        }
+    }
+}
+
+/// What fuzzing starts from: a picture of four pixels, one state and two.
+#[cfg(test)]
+pub(crate) fn kept_seeds() -> Vec<Vec<u8>> {
+    let file = |sizes: [u32; 3], values: &[u8]| {
+        let sizes = sizes.into_iter().flat_map(u32::to_le_bytes);
+        sizes.chain(values.iter().copied()).collect()
+    };
+    vec![
+        file([3, 2, 2], &[7; 12]),
+        file([1, 2, 3], &[9; 12]),
+        file([2, 1, 2], &[1; 8]),
+    ]
 }
 
 struct KeptFile {

@@ -108,6 +108,12 @@ pub enum Error {
         /// What does not fit.
         reason: String,
     },
+    /// Neither the store nor the snapshot of an index tells what it was built with.
+    #[error("index {} is damaged beyond repair: neither its store nor its snapshot can be read", path.display())]
+    BeyondRepair {
+        /// The index folder.
+        path: PathBuf,
+    },
     /// Another process is building this index.
     #[error("index {} is being changed by process {pid}", path.display())]
     Busy {
@@ -229,7 +235,10 @@ impl Error {
                 "update this program, or use --index for a second index, or bt-index build --rebuild"
             }
             Self::Corrupt { .. } => {
-                "bt-index build mends a damaged snapshot from the store; if the store is damaged too, bt-index build --rebuild embeds everything again"
+                "bt-index verify --repair mends what it can, and says what is left to embed again"
+            }
+            Self::BeyondRepair { .. } => {
+                "bt-index build --rebuild FOLDERS embeds everything again; photos are never touched"
             }
             Self::Busy { .. } => "wait until it ends, or stop that process; queries work meanwhile",
             Self::NoFolder { .. } => {

@@ -49,6 +49,9 @@ mod engine;
 mod error;
 pub mod eval;
 mod filter;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gc;
 mod index;
 mod ingest;
@@ -70,8 +73,9 @@ pub use gc::{Garbage, GcOptions, GcReport, gc};
 pub use index::{
     Candidate, Changes, CompactEvent, CompactReport, DuplicateContent, DuplicateGroup,
     DuplicateOptions, Duplicates, ExportReport, ImportEvent, ImportReport, IndexReader,
-    IndexWriter, PhotoPredicate, Pins, Plan, SearchOptions, Status, VerifyReport, cache_path,
-    compact, destroy, duplicates, export, export_parquet, import, verify,
+    IndexWriter, PhotoPredicate, Pins, Plan, RepairEvent, RepairReport, SearchOptions, Status,
+    VerifyReport, cache_path, compact, destroy, duplicates, export, export_parquet, import, repair,
+    verify,
 };
 pub use ingest::{
     BrokenFiles, BuildEvent, BuildOptions, BuildReport, ScanOptions, Survey, build, concerns_build,

@@ -41,8 +41,13 @@ pub enum Command {
         json: bool,
     },
 
-    /// Check records, vectors, graph and published state against each other
+    /// Check records, vectors, graph and published state against each other; --repair mends them
     Verify {
+        /// Mend what is damaged: publish again, build the graph anew from the vectors, replace a damaged store
+        /// by what can still be read of the index; bt-index build then embeds what was lost, and only that
+        #[arg(long)]
+        repair: bool,
+
         /// As JSON
         #[arg(long)]
         json: bool,

@@ -1,7 +1,7 @@
 //! `bt-index build`: the library's build with a progress bar, Ctrl-C and a report.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -63,7 +63,7 @@ pub struct Job<'a> {
 impl<'a> Job<'a> {
     pub fn new(program: &'a Program, args: &'a BuildArgs) -> anyhow::Result<Self> {
         let dir = program.index.dir()?;
-        let published = Status::read(&dir).ok();
+        let published = published(&dir, args)?;
         let folders = match &published {
             Some(status) if args.folders.is_empty() => &status.roots,
             _ => &args.folders,
@@ -145,6 +145,20 @@ impl<'a> Job<'a> {
         let limit = u64::from(self.args.cache_limit) << 20;
         let cache = PhotoCache::new(&cache_path(&self.dir), engine, level, limit);
         Ok(Some(cache?))
+    }
+}
+
+/// What an earlier build published, if anything. One that is damaged is mended by this build, unless only that
+/// would have told folders and model.
+fn published(dir: &Path, args: &BuildArgs) -> Result<Option<Status>, Error> {
+    match Status::read(dir) {
+        Ok(status) => Ok(Some(status)),
+        Err(Error::NoIndex { .. }) => Ok(None),
+        Err(_) if args.rebuild => Ok(None),
+        Err(Error::Corrupt { .. }) if !args.folders.is_empty() && args.model.model.is_some() => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -8,6 +8,7 @@ mod dedupe;
 mod gc;
 mod inspect;
 mod model;
+mod repair;
 mod transfer;
 mod watch;
 
@@ -25,7 +26,8 @@ fn run(program: &Program) -> anyhow::Result<u8> {
         Command::Build(build) => build::build(program, build),
         Command::Watch(watch) => watch::watch(program, watch),
         Command::Status { json } => inspect::status(program, *json),
-        Command::Verify { json } => inspect::verify(program, *json),
+        Command::Verify { repair: true, json } => repair::repair(program, *json),
+        Command::Verify { json, .. } => inspect::verify(program, *json),
         Command::Remove { paths } => inspect::remove(program, paths),
         Command::Dedupe(dedupe) => dedupe::dedupe(program, dedupe),
         Command::Compact { json } => compact::compact(program, *json),

@@ -8,13 +8,20 @@ use std::path::{Path, PathBuf};
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{Decode, Encode};
 use jiff::civil::DateTime;
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::error::{Error, Result};
-use crate::photo::{ContentHash, GpsPosition, Photo, PhotoMetadata};
+use crate::photo::{ContentHash, GpsPosition, Photo, PhotoId, PhotoMetadata};
 
-/// The format of everything on disk, store and snapshot alike.
-pub(crate) const FORMAT: u32 = 1;
+/// The format in which everything on disk is written, store and snapshot alike.
+///
+/// | format | what is new |
+/// |---|---|
+/// | 1 | |
+/// | 2 | `meta` holds the sum over all records and vectors |
+pub(crate) const FORMAT: u32 = 2;
+/// The earliest format that is read. A layout that changes stays here under its old format.
+pub(crate) const OLDEST_FORMAT: u32 = 1;
 
 /// No sealed bincode value comes near this; a damaged length may not ask for more.
 const LARGEST_BODY: usize = 1 << 20;
@@ -94,6 +101,9 @@ pub(crate) struct Meta {
     pub next_vector: u64,
     pub photos: u64,
     pub vectors: u64,
+    /// What the digests of all records and vectors add up to: counts do not notice one that is out of date.
+    /// `None` in format 1.
+    pub sum: Option<u64>,
     pub graph: Option<GraphStamp>,
 }
 
@@ -133,28 +143,66 @@ impl Unreadable {
 
 /// Adds format and checksum to a body.
 pub(crate) fn seal(body: impl IntoIterator<Item = u8>) -> Vec<u8> {
-    let mut sealed = vec![FORMAT as u8];
+    seal_as(FORMAT, body)
+}
+
+pub(crate) fn seal_as(format: u32, body: impl IntoIterator<Item = u8>) -> Vec<u8> {
+    let mut sealed = vec![format as u8];
     sealed.extend(body);
     let checksum = xxh3_64(&sealed);
     sealed.extend(checksum.to_le_bytes());
     sealed
 }
 
-/// The body of a sealed value, once its checksum and format are seen to be right.
+/// Puts the checksum of a changed value right.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn reseal(sealed: &mut [u8]) {
+    if let Some((content, checksum)) = sealed.split_last_chunk_mut::<CHECKSUM_LEN>() {
+        *checksum = xxh3_64(content).to_le_bytes();
+    }
+}
+
+/// The body of a sealed value whose layout is the same in all formats, once checksum and format are seen to be
+/// right.
 pub(crate) fn unseal(sealed: &[u8]) -> Result<&[u8], Unreadable> {
+    open_seal(sealed).map(|(_, body)| body)
+}
+
+/// The format of a sealed value, and its body.
+fn open_seal(sealed: &[u8]) -> Result<(u32, &[u8]), Unreadable> {
     let content = sealed
         .split_last_chunk::<CHECKSUM_LEN>()
         .filter(|(content, checksum)| xxh3_64(content) == u64::from_le_bytes(**checksum))
         .map(|(content, _)| content)
         .ok_or_else(|| Unreadable::Damaged("a stored value fails its checksum".into()))?;
     match content.split_first() {
-        Some((&format, body)) if u32::from(format) == FORMAT => Ok(body),
+        Some((&format, body)) if is_readable(format.into()) => Ok((format.into(), body)),
         Some((&format, _)) => Err(Unreadable::Format(format.into())),
         None => Err(Unreadable::Damaged("a stored value is empty".into())),
     }
 }
 
+pub(crate) fn is_readable(format: u64) -> bool {
+    (u64::from(OLDEST_FORMAT)..=u64::from(FORMAT)).contains(&format)
+}
+
+/// What a record adds to [`Meta::sum`]; the same whatever the format it is stored in.
+pub(crate) fn photo_digest(id: PhotoId, record: &PhotoRecord) -> u64 {
+    // A path that cannot be stored cannot be in the sum of what is stored.
+    let stored = store_photo(record).ok();
+    stored.map_or(0, |stored| xxh3_64_with_seed(&body_of(&stored), id.0))
+}
+
+/// What a vector adds to [`Meta::sum`].
+pub(crate) fn vector_digest(id: VectorId, hash: u128) -> u64 {
+    xxh3_64_with_seed(&hash.to_le_bytes(), id.0)
+}
+
 pub(crate) fn encode_photo(record: &PhotoRecord) -> Result<Vec<u8>> {
+    store_photo(record).map(|stored| encode(&stored))
+}
+
+fn store_photo(record: &PhotoRecord) -> Result<StoredPhoto> {
     let PhotoRecord { vector, photo } = record;
     let PhotoMetadata {
         width,
@@ -163,7 +211,7 @@ pub(crate) fn encode_photo(record: &PhotoRecord) -> Result<Vec<u8>> {
         gps,
         camera,
     } = photo.metadata.clone();
-    Ok(encode(&StoredPhoto {
+    Ok(StoredPhoto {
         vector: vector.0,
         path: path_to_bytes(&photo.path)?,
         size: photo.size,
@@ -174,7 +222,7 @@ pub(crate) fn encode_photo(record: &PhotoRecord) -> Result<Vec<u8>> {
         captured_at: captured_at.map(StoredDateTime::from),
         gps: gps.map(|gps| (gps.latitude, gps.longitude)),
         camera,
-    }))
+    })
 }
 
 pub(crate) fn decode_photo(sealed: &[u8]) -> Result<PhotoRecord, Unreadable> {
@@ -213,7 +261,7 @@ pub(crate) fn decode_info(sealed: &[u8]) -> Result<Info, Unreadable> {
 }
 
 pub(crate) fn encode_meta(meta: &Meta) -> Result<Vec<u8>> {
-    Ok(encode(&StoredMeta {
+    let counters = StoredMeta1 {
         info: StoredInfo::new(&meta.info)?,
         generation: meta.generation,
         next_photo: meta.next_photo,
@@ -221,12 +269,23 @@ pub(crate) fn encode_meta(meta: &Meta) -> Result<Vec<u8>> {
         photos: meta.photos,
         vectors: meta.vectors,
         graph: meta.graph,
+    };
+    Ok(encode(&StoredMeta {
+        counters,
+        sum: meta.sum,
     }))
 }
 
 pub(crate) fn decode_meta(sealed: &[u8]) -> Result<Meta, Unreadable> {
-    let stored: StoredMeta = decode(sealed)?;
+    let (stored, sum) = match open_seal(sealed)? {
+        (1, body) => (decode_body(body)?, None),
+        (_, body) => {
+            let StoredMeta { counters, sum } = decode_body(body)?;
+            (counters, sum)
+        }
+    };
     Ok(Meta {
+        sum,
         info: stored.info.into_info()?,
         generation: stored.generation,
         next_photo: stored.next_photo,
@@ -260,6 +319,13 @@ struct StoredInfo {
 
 #[derive(Encode, Decode)]
 struct StoredMeta {
+    counters: StoredMeta1,
+    sum: Option<u64>,
+}
+
+/// All of it in format 1.
+#[derive(Encode, Decode)]
+struct StoredMeta1 {
     info: StoredInfo,
     generation: u64,
     next_photo: u64,
@@ -337,12 +403,18 @@ impl StoredInfo {
 }
 
 fn encode(value: &impl Encode) -> Vec<u8> {
-    let body = bincode::encode_to_vec(value, BINCODE).expect("plain structs encode");
-    seal(body)
+    seal(body_of(value))
+}
+
+fn body_of(value: &impl Encode) -> Vec<u8> {
+    bincode::encode_to_vec(value, BINCODE).expect("plain structs encode")
 }
 
 fn decode<T: Decode<()>>(sealed: &[u8]) -> Result<T, Unreadable> {
-    let body = unseal(sealed)?;
+    decode_body(unseal(sealed)?)
+}
+
+fn decode_body<T: Decode<()>>(body: &[u8]) -> Result<T, Unreadable> {
     let damaged =
         |reason: String| Unreadable::Damaged(format!("a stored value does not decode: {reason}"));
     let (value, len) =

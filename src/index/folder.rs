@@ -5,6 +5,7 @@
 //! store.sled/              the truth; only the builder opens it
 //! store.fresh/             a copy of it that is being made, by `compact`
 //! store.old/               what the copy has replaced, on its way out
+//! store.damaged-<number>/  what `repair` has replaced; for people to delete
 //! snapshot-<generation>.bt what queries map; never changes once published
 //! current                  the name of the snapshot to use
 //! cache/                   what reranking keeps of photos
@@ -22,6 +23,7 @@ const CURRENT_DRAFT: &str = "current.tmp";
 const STORE: &str = "store.sled";
 const FRESH_STORE: &str = "store.fresh";
 const OLD_STORE: &str = "store.old";
+const DAMAGED_STORE: &str = "store.damaged-";
 const SNAPSHOT_PREFIX: &str = "snapshot-";
 const SNAPSHOT_SUFFIX: &str = ".bt";
 const CACHE: &str = "cache";
@@ -39,6 +41,13 @@ pub fn destroy(dir: &Path) -> Result<()> {
     remove_file(&dir.join(CURRENT_DRAFT))?;
     remove_file(&dir.join(SNAPSHOT_DRAFT))?;
     remove_snapshots_except(dir, None)?;
+    for number in 1.. {
+        let damaged = damaged_store_path(dir, number);
+        if !damaged.exists() {
+            break;
+        }
+        remove_folder(&damaged)?;
+    }
     // The store itself last: the old one would take its place.
     [CACHE, FRESH_STORE, OLD_STORE, STORE]
         .iter()
@@ -64,6 +73,32 @@ pub(crate) fn switch_to_fresh_store(dir: &Path) -> Result<()> {
     fs::rename(fresh_store_path(dir), &store).map_err(Error::io(&store))?;
     sync_dir(dir)?;
     settle_store(dir)
+}
+
+/// Like [`switch_to_fresh_store`], but keeps what was in its place, if anything was, and says where.
+pub(crate) fn put_damaged_store_aside(dir: &Path) -> Result<Option<PathBuf>> {
+    let (store, old) = (store_path(dir), dir.join(OLD_STORE));
+    let is_there = store.exists();
+    if is_there {
+        fs::rename(&store, &old).map_err(Error::io(&store))?;
+        sync_dir(dir)?;
+    }
+    fs::rename(fresh_store_path(dir), &store).map_err(Error::io(&store))?;
+    sync_dir(dir)?;
+    if !is_there {
+        return Ok(None);
+    }
+    let mut names = (1..).map(|number| damaged_store_path(dir, number));
+    let aside = names
+        .find(|path| !path.exists())
+        .expect("numbers do not end");
+    fs::rename(&old, &aside).map_err(Error::io(&old))?;
+    sync_dir(dir)?;
+    Ok(Some(aside))
+}
+
+fn damaged_store_path(dir: &Path, number: usize) -> PathBuf {
+    dir.join(format!("{DAMAGED_STORE}{number}"))
 }
 
 /// Ends what a crash cut short: the old store returns if nothing has taken its place, and goes if something
@@ -152,6 +187,15 @@ pub(crate) fn published_generation(dir: &Path) -> Result<Option<u64>> {
         path,
         reason: "it does not name a snapshot".into(),
     })
+}
+
+/// The published generation as far as it can be told: `None` also where the pointer is damaged, or names a snapshot
+/// that is not there.
+pub(crate) fn last_published(dir: &Path) -> Option<u64> {
+    let generation = published_generation(dir).ok().flatten()?;
+    snapshot_path(dir, generation)
+        .exists()
+        .then_some(generation)
 }
 
 /// Makes the finished draft the snapshot of `generation`, then the one that queries open, and removes

@@ -8,6 +8,8 @@ mod codec;
 mod compact;
 mod duplicates;
 mod folder;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod graph;
 mod hnsw;
 mod lock;
@@ -15,6 +17,7 @@ mod map;
 mod photos;
 mod plan;
 mod reader;
+mod repair;
 mod similarity;
 mod snapshot;
 mod state;
@@ -38,6 +41,7 @@ pub(crate) use similarity::dot;
 
 pub use plan::Plan;
 pub use reader::{Candidate, IndexReader, PhotoPredicate, SearchOptions};
+pub use repair::{RepairEvent, RepairReport, repair};
 pub use status::Status;
 pub use transfer::{ExportReport, ImportEvent, ImportReport, export, export_parquet, import};
 pub use verify::{VerifyReport, verify};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use super::codec::PhotoRecord;
+use super::codec::{PhotoRecord, photo_digest};
 use crate::photo::{ContentHash, PhotoId};
 
 #[derive(Debug, Default)]
@@ -11,11 +11,17 @@ pub(crate) struct PhotoTable {
     records: BTreeMap<PhotoId, PhotoRecord>,
     paths: HashMap<PathBuf, PhotoId>,
     contents: HashMap<ContentHash, Vec<PhotoId>>,
+    sum: u64,
 }
 
 impl PhotoTable {
     pub fn len(&self) -> usize {
         self.records.len()
+    }
+
+    /// What the digests of all records add up to.
+    pub fn sum(&self) -> u64 {
+        self.sum
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (PhotoId, &PhotoRecord)> {
@@ -40,6 +46,7 @@ impl PhotoTable {
 
     /// Adds a photo. Its id and path must be free.
     pub fn insert(&mut self, id: PhotoId, record: PhotoRecord) {
+        self.sum = self.sum.wrapping_add(photo_digest(id, &record));
         self.paths.insert(record.photo.path.clone(), id);
         self.contents
             .entry(record.photo.content_hash)
@@ -50,6 +57,7 @@ impl PhotoTable {
 
     pub fn remove(&mut self, id: PhotoId) -> Option<PhotoRecord> {
         let record = self.records.remove(&id)?;
+        self.sum = self.sum.wrapping_sub(photo_digest(id, &record));
         self.paths.remove(&record.photo.path);
         if let Some(same) = self.contents.get_mut(&record.photo.content_hash) {
             same.retain(|&other| other != id);

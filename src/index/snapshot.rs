@@ -29,7 +29,8 @@ use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::codec::{
-    FORMAT, Info, PhotoRecord, VectorId, decode_info, decode_photo, encode_info, encode_photo,
+    FORMAT, Info, OLDEST_FORMAT, PhotoRecord, VectorId, decode_info, decode_photo, encode_info,
+    encode_photo, is_readable,
 };
 use super::graph::FlatGraph;
 use super::map::{Map, Plain, bytes_of, numbers};
@@ -88,7 +89,7 @@ impl Snapshot {
             reason,
         };
         let header = Header::read(map.bytes()).map_err(damaged)?;
-        if header.format != u64::from(FORMAT) {
+        if !is_readable(header.format) {
             let found = u32::try_from(header.format).unwrap_or(u32::MAX);
             return Err(Error::IndexFormat {
                 path: path.to_owned(),
@@ -157,7 +158,12 @@ impl Snapshot {
 
     /// The graph over the first rows; empty where there is none.
     pub fn graph(&self) -> FlatGraph<'_> {
-        FlatGraph::view(self.numbers(Section::Graph)).expect("checked when opened")
+        FlatGraph::view(self.graph_words()).expect("checked when opened")
+    }
+
+    /// The graph as it is stored.
+    pub fn graph_words(&self) -> &[u32] {
+        self.numbers(Section::Graph)
     }
 
     /// Ids of all photos, ascending; their order gives the positions.
@@ -265,30 +271,41 @@ struct Header {
 }
 
 impl Header {
-    /// A header of another format is not looked into any further.
+    /// The header of a file that begins as a snapshot, once its checksum is seen to be right. That of another
+    /// format may lie elsewhere; but where it would be right for one of ours, the format's number is damaged.
     fn read(file: &[u8]) -> Result<Self, String> {
-        let header = file.get(..HEADER_LEN).ok_or("it is too short")?;
-        let words: Vec<u64> = header
-            .as_chunks()
-            .0
-            .iter()
-            .map(|word| u64::from_le_bytes(*word))
-            .collect();
-        if words[0] != MAGIC {
+        let (header, checksum) = Self::parse(file).ok_or("it is too short")?;
+        if file[..8] != MAGIC.to_le_bytes() {
             return Err("it is no snapshot".into());
         }
-        let checksum = xxh3_64(&header[..HEADER_LEN - 8]);
-        if words[1] == u64::from(FORMAT) && words[HEADER_WORDS - 1] != checksum {
-            return Err("its header fails the checksum".into());
+        let fits = |format: u32| {
+            let mut header = file[..HEADER_LEN - 8].to_vec();
+            header[8..16].copy_from_slice(&u64::from(format).to_le_bytes());
+            xxh3_64(&header) == checksum
+        };
+        let fitting = (OLDEST_FORMAT..=FORMAT).find(|&format| fits(format));
+        if is_readable(header.format) || fitting.is_some() {
+            let is_right = fitting.map(u64::from) == Some(header.format);
+            return is_right
+                .then_some(header)
+                .ok_or_else(|| "its header fails the checksum".into());
         }
-        Ok(Self {
+        Ok(header)
+    }
+
+    /// The header's words as they are, and the checksum that they should have.
+    fn parse(file: &[u8]) -> Option<(Self, u64)> {
+        let words = file.get(..HEADER_LEN)?.as_chunks().0.iter();
+        let words: Vec<u64> = words.map(|word| u64::from_le_bytes(*word)).collect();
+        let header = Self {
             format: words[1],
             generation: words[2],
             dim: words[3],
             rows: words[4],
             photos: words[5],
             table: words[FIELDS..HEADER_WORDS - 1].as_chunks().0.to_vec(),
-        })
+        };
+        Some((header, words[HEADER_WORDS - 1]))
     }
 
     fn to_bytes(&self) -> Vec<u8> {
@@ -329,6 +346,39 @@ impl Header {
         }
         Ok(sections)
     }
+}
+
+/// Puts the checksums of a changed snapshot right, wherever its sections lie within it.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn reseal(file: &mut [u8]) {
+    let Some((header, _)) = Header::parse(file) else {
+        return;
+    };
+    let len = file.len() as u64;
+    let range = |section: usize| -> Range<usize> {
+        let [start, bytes, _] = header.table[section];
+        let end = start.saturating_add(bytes).min(len);
+        start.min(end) as usize..end as usize
+    };
+    super::codec::reseal(&mut file[range(Section::Info as usize)]);
+    let starts = file[range(Section::RecordStarts as usize)].as_chunks().0;
+    let starts: Vec<usize> = starts
+        .iter()
+        .map(|s| u64::from_le_bytes(*s) as usize)
+        .collect();
+    let records = &mut file[range(Section::Records as usize)];
+    for bounds in starts.windows(2) {
+        if let Some(record) = records.get_mut(bounds[0]..bounds[1]) {
+            super::codec::reseal(record);
+        }
+    }
+    for section in 0..SECTIONS {
+        let checksum = xxh3_64(&file[range(section)]).to_le_bytes();
+        let at = (FIELDS + 3 * section + 2) * 8;
+        file[at..at + 8].copy_from_slice(&checksum);
+    }
+    let (header, _) = file.split_at_mut(HEADER_LEN);
+    super::codec::reseal(header);
 }
 
 /// Which photo has which row, both ways.

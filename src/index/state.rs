@@ -13,6 +13,10 @@ use crate::embedding::Embedding;
 use crate::error::{Error, Result};
 use crate::photo::{Photo, PhotoId};
 
+/// What a wrong sum says.
+pub(super) const OUT_OF_DATE: &str =
+    "a record or vector in it is not the one that was committed last";
+
 /// The store's content in memory, but for the vectors themselves.
 pub(crate) struct State {
     pub meta: Meta,
@@ -35,6 +39,7 @@ impl State {
             next_vector: 0,
             photos: 0,
             vectors: 0,
+            sum: Some(0),
             graph: None,
         };
         let mut writes = Writes::default();
@@ -77,6 +82,10 @@ impl State {
                 meta.photos,
                 meta.vectors
             )));
+        }
+        let sum = photos.sum().wrapping_add(vectors.sum());
+        if meta.sum.is_some_and(|expected| expected != sum) {
+            return Err(store.damaged(OUT_OF_DATE));
         }
         Ok(Self {
             meta,
@@ -174,8 +183,14 @@ impl State {
         self.meta.generation += 1;
         self.meta.photos = self.photos.len() as u64;
         self.meta.vectors = self.vectors.len() as u64;
+        self.meta.sum = Some(self.sum());
         writes.put_meta(&self.meta)?;
         Ok(writes)
+    }
+
+    /// What all records and vectors add up to.
+    pub fn sum(&self) -> u64 {
+        self.photos.sum().wrapping_add(self.vectors.sum())
     }
 
     fn add(&mut self, photo: Photo, vector: VectorId, writes: &mut Writes) -> Result<()> {

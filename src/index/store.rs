@@ -161,6 +161,24 @@ impl Store {
         })
     }
 
+    /// One photo, if it is there.
+    pub fn photo(&self, id: PhotoId) -> Result<Option<PhotoRecord>> {
+        let sealed = self.value(&key(PHOTO, &[id.0]))?;
+        let record = sealed.map(|sealed| decode_photo(&sealed)).transpose();
+        record.map_err(|e| self.unreadable(e))
+    }
+
+    /// More than the greatest id of a photo and of a vector, as far as keys can be read: what a store without
+    /// its counters goes by.
+    pub fn ends(&self) -> (u64, u64) {
+        let end = |kind: u8| {
+            let last = guarded(&self.path, || self.db.get_lt([kind + 1])).ok()??;
+            let number = self.number_in(&last.0).ok()?;
+            (last.0[0] == kind).then(|| number.saturating_add(1))
+        };
+        (end(PHOTO).unwrap_or(0), end(VECTOR).unwrap_or(0))
+    }
+
     /// All vectors, by ascending id, as little-endian f32.
     pub fn vectors(&self) -> impl Iterator<Item = Result<(VectorId, Vec<u8>)>> {
         self.scan(&[VECTOR]).map(|entry| {
@@ -302,9 +320,25 @@ impl Writes {
     }
 }
 
+/// Values that no writer would write.
+#[cfg(test)]
+impl Writes {
+    pub fn put_raw_meta(&mut self, bytes: &[u8]) {
+        self.0.insert(META, bytes);
+    }
+
+    pub fn put_raw_photo(&mut self, id: PhotoId, bytes: &[u8]) {
+        self.0.insert(key(PHOTO, &[id.0]), bytes);
+    }
+
+    pub fn put_raw_graph_chunk(&mut self, generation: u64, number: u64, bytes: &[u8]) {
+        self.0.insert(key(GRAPH, &[generation, number]), bytes);
+    }
+}
+
 impl StoredGraph {
     /// `row count (u64) · vector ids (u64 each) · words (u32 each)`, little-endian.
-    fn to_bytes(&self) -> Vec<u8> {
+    pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(8 + 8 * self.vectors.len() + 4 * self.words.len());
         bytes.extend((self.vectors.len() as u64).to_le_bytes());
         bytes.extend(self.vectors.iter().flat_map(|id| id.0.to_le_bytes()));
@@ -312,7 +346,7 @@ impl StoredGraph {
         bytes
     }
 
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (&count, rest) = bytes.split_first_chunk::<8>()?;
         let ids_len = u64::from_le_bytes(count).checked_mul(8)?;
         let (ids, words) = rest.split_at_checked(usize::try_from(ids_len).ok()?)?;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::codec::VectorId;
+use super::codec::{VectorId, vector_digest};
 
 /// Photos with the same embedding share one vector: copies, and files that differ in their metadata only.
 /// See [`super::hnsw::build`] for why the graph needs that.
@@ -12,6 +12,7 @@ use super::codec::VectorId;
 pub(crate) struct VectorTable {
     vectors: BTreeMap<VectorId, Users>,
     by_hash: HashMap<VectorHash, VectorId>,
+    sum: u64,
 }
 
 /// Xxh3-128 of a vector's bytes: two vectors with the same hash are taken for the same.
@@ -34,6 +35,11 @@ struct Users {
 impl VectorTable {
     pub fn len(&self) -> usize {
         self.vectors.len()
+    }
+
+    /// What the digests of all vectors add up to.
+    pub fn sum(&self) -> u64 {
+        self.sum
     }
 
     pub fn contains(&self, id: VectorId) -> bool {
@@ -61,6 +67,7 @@ impl VectorTable {
 
     /// Adds a vector without users.
     pub fn add(&mut self, id: VectorId, hash: VectorHash) {
+        self.sum = self.sum.wrapping_add(vector_digest(id, hash.0));
         self.vectors.insert(
             id,
             Users {
@@ -111,6 +118,7 @@ impl VectorTable {
 
     fn forget(&mut self, id: VectorId) {
         if let Some(users) = self.vectors.remove(&id) {
+            self.sum = self.sum.wrapping_sub(vector_digest(id, users.hash.0));
             self.by_hash.remove(&users.hash);
         }
     }

@@ -3,18 +3,17 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::codec::{Meta, PhotoRecord, VectorId};
+use super::codec::{Meta, PhotoRecord, VectorId, photo_digest};
 use super::folder;
 use super::graph::FlatGraph;
 use super::lock::BuildLock;
 use super::map::bytes_of;
 use super::plan::Plan;
 use super::reader::{IndexReader, SearchOptions};
-use super::similarity::dot;
-use super::state::check_graph;
+use super::state::{OUT_OF_DATE, check_graph};
 use super::store::{Store, StoredGraph};
 use super::vectors::{VectorHash, VectorTable};
-use crate::embedding::UNIT_NORM;
+use crate::embedding::Embedding;
 use crate::error::{Error, Result};
 use crate::photo::PhotoId;
 
@@ -41,46 +40,130 @@ pub struct VerifyReport {
 /// Checks that every record can be read and has a unit vector of the right dimension, that nothing is
 /// left over, that the graph leads everywhere, and that what was published is what the store holds.
 ///
-/// Takes the builder's lock: [`Error::Busy`] during a build. Errors other than that and
-/// [`Error::NoIndex`] are reported as problems.
+/// Takes the builder's lock: [`Error::Busy`] during a build. Errors other than that, [`Error::NoIndex`] and
+/// [`Error::IndexFormat`] are reported as problems. [`repair`](super::repair()) mends them.
 pub fn verify(dir: &Path) -> Result<VerifyReport> {
-    if !folder::has_store(dir) {
+    let _lock = lock(dir)?;
+    Ok(Opened::open(dir)?.examine()?.into_report())
+}
+
+/// The builder's lock of an index that there is.
+pub(super) fn lock(dir: &Path) -> Result<BuildLock> {
+    if !folder::has_store(dir) && matches!(folder::published_generation(dir), Ok(None)) {
         return Err(Error::NoIndex {
             path: dir.to_owned(),
         });
     }
-    let _lock = BuildLock::acquire(dir)?;
-    folder::settle_store(dir)?;
-    let mut problems = Vec::new();
-    let stored = Store::open(dir).and_then(|store| Stored::read(&store, &mut problems));
-    let stored = stored
-        .map_err(|error| problems.push(error.to_string()))
-        .ok();
-    let reader = match IndexReader::open(dir) {
-        Ok(reader) => Some(reader),
-        Err(Error::NoIndex { .. }) => None,
-        Err(error) => {
-            problems.push(error.to_string());
-            None
+    BuildLock::acquire(dir)
+}
+
+/// Both halves of an index, as far as they open.
+pub(super) struct Opened {
+    pub store: Result<Store>,
+    pub reader: Result<IndexReader>,
+    /// The generation of the snapshot, though it may not open.
+    pub published: Option<u64>,
+}
+
+impl Opened {
+    /// Opens the index in `dir`, for the holder of its lock. Refuses one of another format: that is no damage.
+    pub fn open(dir: &Path) -> Result<Self> {
+        folder::settle_store(dir)?;
+        let path = folder::store_path(dir);
+        let store = if path.exists() {
+            Store::open(dir)
+        } else {
+            let reason = "it is missing".into();
+            Err(Error::Corrupt { path, reason })
+        };
+        let (store, reader) = (tolerate(store)?, tolerate(IndexReader::open(dir))?);
+        Ok(Self {
+            store,
+            reader,
+            published: folder::last_published(dir),
+        })
+    }
+
+    /// Looks at everything.
+    pub fn examine(&self) -> Result<Findings> {
+        let mut findings = Findings::default();
+        let store = self.store.as_ref().map_err(ToString::to_string);
+        let stored = match store {
+            Ok(store) => tolerate(Stored::read(store, &mut findings))?.map_err(|e| e.to_string()),
+            Err(reason) => Err(reason),
+        };
+        match &self.reader {
+            Ok(reader) => {
+                if let Ok(stored) = &stored {
+                    let compared = tolerate(compare(stored, reader, &mut findings))?;
+                    findings
+                        .published
+                        .extend(compared.err().map(|e| e.to_string()));
+                }
+                findings.measure(reader)?;
+            }
+            Err(Error::NoIndex { .. }) => {}
+            Err(error) => findings.published.push(error.to_string()),
         }
-    };
-    if let (Some(stored), Some(reader)) = (&stored, &reader) {
-        compare(stored, reader, &mut problems)?;
+        let is_older = |stored: &Stored| self.published > Some(stored.meta.generation);
+        if stored.as_ref().is_ok_and(is_older) {
+            let older = "the store is older than what was published from it";
+            findings.store.push(older.into());
+        }
+        findings.store.extend(stored.err());
+        Ok(findings)
     }
-    let recall = reader.as_ref().map(sampled_recall).transpose()?.flatten();
-    if let Some(recall) = recall.filter(|&recall| recall < LEAST_RECALL) {
-        problems.push(format!(
-            "searches find only {recall:.3} of the {RECALL_AT} nearest photos"
-        ));
+}
+
+/// Leaves damage for later, and refuses another format at once.
+pub(super) fn tolerate<T>(outcome: Result<T>) -> Result<Result<T>> {
+    match outcome {
+        Err(error @ Error::IndexFormat { .. }) => Err(error),
+        outcome => Ok(outcome),
     }
-    let (photos, vectors) =
-        stored.map_or((0, 0), |stored| (stored.photos.len(), stored.vectors.len()));
-    Ok(VerifyReport {
-        photos,
-        vectors,
-        recall,
-        problems,
-    })
+}
+
+/// What is wrong, by what mends it.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    photos: usize,
+    vectors: usize,
+    recall: Option<f64>,
+    /// With the store.
+    pub store: Vec<String>,
+    /// With the graph in it.
+    pub graph: Vec<String>,
+    /// With what was published.
+    pub published: Vec<String>,
+}
+
+impl Findings {
+    pub fn into_report(self) -> VerifyReport {
+        VerifyReport {
+            photos: self.photos,
+            vectors: self.vectors,
+            recall: self.recall,
+            problems: [self.store, self.graph, self.published].concat(),
+        }
+    }
+
+    /// Whether the graph is a bad one, though nothing in it is damaged.
+    pub fn finds_too_little(&self) -> bool {
+        self.recall.is_some_and(|recall| recall < LEAST_RECALL)
+    }
+
+    fn measure(&mut self, reader: &IndexReader) -> Result<()> {
+        match tolerate(sampled_recall(reader))? {
+            Ok(recall) => self.recall = recall,
+            Err(error) => self.published.push(error.to_string()),
+        }
+        if let Some(recall) = self.recall.filter(|_| self.finds_too_little()) {
+            self.graph.push(format!(
+                "searches find only {recall:.3} of the {RECALL_AT} nearest photos"
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// All that could be read of a store.
@@ -92,50 +175,66 @@ struct Stored {
 }
 
 impl Stored {
-    fn read(store: &Store, problems: &mut Vec<String>) -> Result<Self> {
+    fn read(store: &Store, findings: &mut Findings) -> Result<Self> {
         let meta = store.meta()?.ok_or_else(|| store.damaged("it is empty"))?;
         let mut table = VectorTable::default();
         let mut vectors = HashMap::new();
         for entry in store.vectors() {
-            match entry {
+            match tolerate(entry)? {
                 Ok((id, vector)) => {
-                    check_vector(id, &vector, meta.info.pins.dim, problems);
+                    if let Err(reason) = unit_vector(&vector, meta.info.pins.dim) {
+                        findings.store.push(format!("vector {} {reason}", id.0));
+                    }
                     table.add(id, VectorHash::of(&vector));
                     vectors.insert(id, vector);
                 }
-                Err(error) => problems.push(error.to_string()),
+                Err(error) => findings.store.push(error.to_string()),
             }
         }
         let mut photos = Vec::new();
         for entry in store.photos() {
-            match entry {
+            match tolerate(entry)? {
                 Ok((id, record)) => {
                     if !table.acquire(record.vector) {
-                        problems.push(format!("{} has no vector", record.photo.path.display()));
+                        let path = record.photo.path.display();
+                        findings.store.push(format!("{path} has no vector"));
                     }
                     photos.push((id, record));
                 }
-                Err(error) => problems.push(error.to_string()),
+                Err(error) => findings.store.push(error.to_string()),
             }
         }
-        let graph = meta
-            .graph
-            .map(|stamp| store.graph(stamp))
-            .transpose()?
-            .unwrap_or_default();
+        let graph = match tolerate(meta.graph.map(|stamp| store.graph(stamp)).transpose())? {
+            Ok(graph) => graph.unwrap_or_default(),
+            Err(error) => {
+                findings.graph.push(error.to_string());
+                StoredGraph::default()
+            }
+        };
         match check_graph(&graph, &table) {
-            Ok(()) => check_reachability(&graph, problems),
-            Err(reason) => problems.push(reason),
+            Ok(()) => findings.graph.extend(unreachable_rows(&graph)),
+            Err(reason) => findings.graph.push(reason),
         }
-        for orphan in table.set_graph(&graph.vectors) {
-            problems.push(format!("vector {} belongs to no photo", orphan.0));
+        let digests = photos.iter().map(|(id, record)| photo_digest(*id, record));
+        let sum = digests.fold(table.sum(), u64::wrapping_add);
+        if meta.sum.is_some_and(|expected| expected != sum) {
+            findings.store.push(OUT_OF_DATE.into());
         }
+        // Those of a graph that cannot be read belong to no photo either.
+        if findings.graph.is_empty() {
+            for orphan in table.set_graph(&graph.vectors) {
+                findings
+                    .store
+                    .push(format!("vector {} belongs to no photo", orphan.0));
+            }
+        }
+        (findings.photos, findings.vectors) = (photos.len(), vectors.len());
         for (what, found, expected) in [
             ("photos", photos.len() as u64, meta.photos),
             ("vectors", vectors.len() as u64, meta.vectors),
         ] {
             if found != expected {
-                problems.push(format!(
+                findings.store.push(format!(
                     "the store holds {found} {what} instead of {expected}"
                 ));
             }
@@ -149,51 +248,42 @@ impl Stored {
     }
 }
 
-fn check_vector(id: VectorId, bytes: &[u8], dim: usize, problems: &mut Vec<String>) {
-    let values: Vec<f32> = bytes
-        .as_chunks()
-        .0
-        .iter()
-        .map(|value| f32::from_le_bytes(*value))
-        .collect();
+/// A stored vector's coordinates, or what is wrong with it.
+pub(super) fn unit_vector(bytes: &[u8], dim: usize) -> Result<Embedding, String> {
     if bytes.len() != dim * size_of::<f32>() {
-        problems.push(format!(
-            "vector {} has {} bytes, not {dim} coordinates",
-            id.0,
-            bytes.len()
-        ));
-    } else if !UNIT_NORM.contains(&f64::from(dot(&values, &values).sqrt())) {
-        problems.push(format!("vector {} has not norm 1", id.0));
+        let len = bytes.len();
+        return Err(format!("has {len} bytes, not {dim} coordinates"));
     }
+    let values = bytes.as_chunks().0.iter();
+    let values = values.map(|value| f32::from_le_bytes(*value)).collect();
+    Embedding::from_unit(values).map_err(|norm| format!("has norm {norm}, not 1"))
 }
 
-fn check_reachability(graph: &StoredGraph, problems: &mut Vec<String>) {
+/// What is wrong with a graph that can be searched, if anything is.
+pub(super) fn unreachable_rows(graph: &StoredGraph) -> Option<String> {
     let lost = FlatGraph::view(&graph.words).map_or(0, |graph| graph.unreachable().len());
-    if lost > 0 {
-        problems.push(format!(
-            "the graph does not lead to {lost} of its {} rows",
-            graph.vectors.len()
-        ));
-    }
+    let rows = graph.vectors.len();
+    (lost > 0).then(|| format!("the graph does not lead to {lost} of its {rows} rows"))
 }
 
 /// Whether the snapshot says what the store says. One that is merely older says nothing wrong.
-fn compare(stored: &Stored, reader: &IndexReader, problems: &mut Vec<String>) -> Result<()> {
+fn compare(stored: &Stored, reader: &IndexReader, findings: &mut Findings) -> Result<()> {
     let snapshot = reader.snapshot();
-    if snapshot.generation > stored.meta.generation {
-        problems.push("the store is older than what was published from it".into());
-    }
     if snapshot.generation != stored.meta.generation {
         return Ok(());
     }
     if snapshot.info != stored.meta.info {
-        problems.push("the published model or folders are not those of the store".into());
+        findings
+            .published
+            .push("the published model or folders are not those of the store".into());
     }
     if !snapshot
         .photo_ids()
         .eq(stored.photos.iter().map(|(id, _)| *id))
     {
-        problems.push("the published photos are not those of the store".into());
+        findings
+            .published
+            .push("the published photos are not those of the store".into());
         return Ok(());
     }
     for (position, (id, record)) in stored.photos.iter().enumerate() {
@@ -205,14 +295,16 @@ fn compare(stored: &Stored, reader: &IndexReader, problems: &mut Vec<String>) ->
                 .get(&record.vector)
                 .is_some_and(|vector| vector == published);
         if !is_same {
-            problems.push(format!(
+            findings.published.push(format!(
                 "photo {} was published otherwise than it is stored",
                 id.0
             ));
         }
     }
     if snapshot.graph().rows() != stored.graph.vectors.len() {
-        problems.push("the published graph is not that of the store".into());
+        findings
+            .published
+            .push("the published graph is not that of the store".into());
     }
     Ok(())
 }

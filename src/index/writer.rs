@@ -38,7 +38,11 @@ impl IndexWriter {
     /// [`Error::OtherModel`](crate::Error::OtherModel) if it was built with another model or other
     /// preprocessing, [`Error::Corrupt`](crate::Error::Corrupt) if anything in it is not what was written.
     pub fn open(dir: &Path, pins: &Pins) -> Result<Self> {
-        let lock = BuildLock::acquire(dir)?;
+        Self::open_locked(BuildLock::acquire(dir)?, dir, pins)
+    }
+
+    /// [`Self::open`] for the holder of the lock.
+    pub(super) fn open_locked(lock: BuildLock, dir: &Path, pins: &Pins) -> Result<Self> {
         folder::settle_store(dir)?;
         let store = Store::open(dir)?;
         let meta = match store.meta()? {
@@ -47,7 +51,7 @@ impl IndexWriter {
         };
         meta.info.pins.check(pins, dir)?;
         // A pointer that cannot be read is replaced by the next publication.
-        let published = folder::published_generation(dir).ok().flatten();
+        let published = folder::last_published(dir);
         if published.is_some_and(|published| published > meta.generation) {
             return Err(store.damaged("it is older than what was published from it"));
         }
@@ -224,9 +228,9 @@ impl IndexWriter {
     fn switch_graph(&mut self, graph: StoredGraph) -> Result<()> {
         let State {
             meta,
+            photos,
             vectors,
             graph: old,
-            ..
         } = &mut self.state;
         meta.generation += 1;
         meta.graph = match graph.vectors.len() {
@@ -238,6 +242,7 @@ impl IndexWriter {
             writes.remove_vector(unused);
         }
         meta.vectors = vectors.len() as u64;
+        meta.sum = Some(photos.sum().wrapping_add(vectors.sum()));
         *old = graph;
         writes.put_meta(meta)?;
         self.store.write(writes)?;

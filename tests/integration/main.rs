@@ -5,5 +5,6 @@ mod demo;
 mod eval;
 mod fixtures;
 mod golden;
+mod old_indexes;
 mod pipeline;
 mod shared;

@@ -8,6 +8,7 @@ mod gc;
 mod ignore;
 mod model;
 mod precision;
+mod repair;
 mod transfer;
 mod watch;
 
@@ -91,12 +92,12 @@ impl World {
     }
 }
 
-fn json(assert: &assert_cmd::assert::Assert) -> Value {
+pub(crate) fn json(assert: &assert_cmd::assert::Assert) -> Value {
     serde_json::from_slice(&assert.get_output().stdout).expect("JSON on stdout")
 }
 
 /// Runs a command that must fail as users want it: exit 2, one line that says what, one that helps.
-fn refused(command: &mut Command, what: &str, hint: &str) {
+pub(crate) fn refused(command: &mut Command, what: &str, hint: &str) {
     let output = command.assert().code(2).get_output().clone();
     let stderr = String::from_utf8(output.stderr).expect("UTF-8");
     let lines: Vec<&str> = stderr.lines().collect();
@@ -338,7 +339,7 @@ fn a_damaged_index_is_refused_and_rebuilding_mends_it() {
     assert_eq!(world.status()["photos"], 5);
 }
 
-fn files_below(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files_below(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).expect("lists") {
         let path = entry.expect("lists").path();
@@ -402,7 +403,7 @@ fn a_damaged_snapshot_is_mended_from_the_store() {
     refused(
         &mut world.bt_index(["status"]),
         "damaged",
-        "bt-index build mends",
+        "bt-index verify --repair",
     );
     let report = world.build();
     assert_eq!(

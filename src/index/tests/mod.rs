@@ -4,9 +4,11 @@ mod changes;
 mod compact;
 mod damage;
 mod duplicates;
+mod formats;
 mod lifecycle;
 #[cfg(feature = "parquet")]
 mod parquet;
+mod repair;
 mod search;
 mod transfer;
 
@@ -95,8 +97,13 @@ fn insert(writer: &mut IndexWriter, insert: Vec<(Photo, Embedding)>) {
         .unwrap();
 }
 
+pub(super) fn embeddings(seed: u64, count: usize) -> Vec<Embedding> {
+    let mut rng = Rng(seed);
+    (0..count).map(|_| rng.embedding()).collect()
+}
+
 /// An index of numbered photos in `dir`, published.
-fn build(dir: &Path, embeddings: &[Embedding]) -> IndexWriter {
+pub(super) fn build(dir: &Path, embeddings: &[Embedding]) -> IndexWriter {
     let mut writer = open(dir);
     let photos = embeddings
         .iter()

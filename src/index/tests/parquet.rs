@@ -88,23 +88,24 @@ fn damage_is_noticed() {
     parquet_of(&at("index"), &at("export")).unwrap();
     let (file, expected) = (at("export/photos.parquet"), content(&at("index")));
     let whole = fs::read(&file).unwrap();
-    let (mut refused, step) = (0, 7);
-    for i in (0..whole.len()).step_by(step) {
+    let mut refused = 0;
+    let places = (0..whole.len()).step_by(7);
+    for i in places.clone() {
+        fs::write(&file, &whole[..i]).unwrap();
+        assert!(import_from(&file, &at("new")).is_err(), "byte {i}");
         let mut flipped = whole.clone();
         flipped[i] ^= 1 << (i % 8);
-        for damaged in [flipped, whole[..i].to_vec()] {
-            fs::write(&file, damaged).unwrap();
-            if import_from(&file, &at("new")).is_ok() {
-                assert!(content(&at("new")) == expected, "byte {i}");
-                fs::remove_dir_all(at("new")).unwrap();
-            } else {
-                assert!(!at("new/current").exists(), "byte {i}");
-                refused += 1;
-            }
+        fs::write(&file, flipped).unwrap();
+        if import_from(&file, &at("new")).is_ok() {
+            // Statistics, say, that nobody asks for.
+            assert!(content(&at("new")) == expected, "byte {i}");
+            fs::remove_dir_all(at("new")).unwrap();
+        } else {
+            assert!(!at("new/current").exists(), "byte {i}");
+            refused += 1;
         }
     }
-    let all = 2 * whole.len().div_ceil(step);
-    assert!(refused > all * 3 / 4, "{refused} of {all}");
+    assert!(refused > places.len() / 4, "{refused} of {}", places.len());
 }
 
 /// A file without rows, with these columns and this metadata.

@@ -152,6 +152,13 @@ pub(super) trait Records {
     fn end(self: Box<Self>) -> Result<()>;
 }
 
+/// The first half of an import: whether `source` is an export.
+#[cfg(any(test, fuzzing))]
+pub(in super::super) fn check_export(source: &Path) -> Result<()> {
+    let export = Export::find(source)?;
+    check(&export, &AtomicBool::new(false), &mut |_| {})
+}
+
 /// Reads the whole export once.
 fn check(
     export: &Export,

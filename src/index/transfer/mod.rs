@@ -16,5 +16,7 @@ mod import;
 mod parquet;
 
 pub use export::{ExportReport, export};
+#[cfg(any(test, fuzzing))]
+pub(super) use import::check_export;
 pub use import::{ImportEvent, ImportReport, import};
 pub use parquet::export_parquet;
