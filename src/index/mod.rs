@@ -9,6 +9,7 @@ mod compact;
 mod duplicates;
 mod folder;
 mod graph;
+mod ground;
 mod hnsw;
 mod lock;
 mod map;
