@@ -1,6 +1,7 @@
 //! `bt-index` as its users run it, on a small random-weight checkpoint.
 
 mod compact;
+mod concurrency;
 mod crash;
 mod dedupe;
 mod ignore;
