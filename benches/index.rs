@@ -5,6 +5,8 @@
 //! - `build DIR VECTORS.npy`: a new index of them, a photo a vector;
 //! - `open DIR`: for searching;
 //! - `search QUERIES.npy K EF`: each query by graph, one after another; photos are told by the number of their vector;
+//! - `dedupe DIR`: look-alikes at 0.98, whether or not there are files;
+//! - `compact DIR`;
 //! - `churn DIR VECTORS.npy STEPS QUERIES.npy K EF`: half of the vectors as they come, then in so many steps deletes
 //!   the oldest and adds as many of the others, publishing each time, until 30 % are new; recall before, after, and of
 //!   an index built from the same at once.
@@ -21,8 +23,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use bridgetower::{
-    Changes, ContentHash, Embedding, IndexReader, IndexWriter, Photo, PhotoId, PhotoMetadata, Pins,
-    Plan, SearchOptions,
+    Changes, ContentHash, DuplicateOptions, Embedding, IndexReader, IndexWriter, Photo, PhotoId,
+    PhotoMetadata, Pins, Plan, SearchOptions, compact, duplicates,
 };
 use npyz::NpyFile;
 use serde_json::{Value, json};
@@ -54,6 +56,8 @@ fn main() {
                 let reader = reader.as_ref().expect("opened first");
                 search(reader, &load(queries).all(), number(k), number(ef))
             }
+            ["dedupe", dir] => dedupe(Path::new(dir)),
+            ["compact", dir] => compacted(Path::new(dir)),
             ["churn", dir, vectors, steps, queries, k, ef] => {
                 let queries = load(queries).all();
                 let recall = |reader: &IndexReader| recall(reader, &queries, number(k), number(ef));
@@ -81,6 +85,23 @@ fn search(reader: &IndexReader, queries: &[Embedding], k: usize, ef: usize) -> V
         .map(|query| timed(|| found(reader, query, k, ef)));
     let (found, seconds): (Vec<_>, Vec<_>) = answers.unzip();
     json!({ "found": found, "seconds": seconds })
+}
+
+fn dedupe(dir: &Path) -> Value {
+    let index = IndexReader::open(dir).expect("an index");
+    let options = DuplicateOptions {
+        on_disk: false,
+        ..DuplicateOptions::default()
+    };
+    let find = || duplicates(&index, &options, &mut |_, _| {}).expect("searched");
+    let (found, seconds) = timed(find);
+    json!({ "dedupe": seconds, "groups": found.groups.len() })
+}
+
+fn compacted(dir: &Path) -> Value {
+    let compact = || compact(dir, &AtomicBool::new(false), &mut |_| {}).expect("compacted");
+    let (report, seconds) = timed(compact);
+    json!({ "compact": seconds, "before": report.bytes_before, "after": report.bytes_after })
 }
 
 fn churn(
