@@ -192,7 +192,7 @@ fn found(reader: &IndexReader, query: &Embedding, k: usize, ef: usize) -> Vec<u6
     found.iter().map(|candidate| candidate.photo.size).collect()
 }
 
-/// A NumPy file, f32 [count, dim].
+/// A file of `NumPy`, f32 `[count, dim]`.
 struct Vectors {
     path: PathBuf,
     count: usize,

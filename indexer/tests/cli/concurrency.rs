@@ -203,21 +203,25 @@ fn query_process() {
                 assert!(is_of_its_content(&vectors, hit.photo.content_hash, &vector));
             }
         }
-        if !seen.contains_key(&index.generation()) {
-            for photo in index.photos() {
-                let (id, photo) = photo.expect("reads");
-                let vector = index.embedding(id).expect("reads").expect("has one");
-                assert!(is_of_its_content(&vectors, photo.content_hash, &vector));
-                vectors.entry(photo.content_hash).or_insert(vector);
-            }
-            seen.insert(index.generation(), digest(&index));
-        }
+        seen.entry(index.generation())
+            .or_insert_with(|| look_over(&index, &mut vectors));
         sleep(PAUSE);
     }
     println!(
         "\nsaw: {}",
         serde_json::to_string(&(millis, seen)).expect("JSON")
     );
+}
+
+/// Checks all photos of a generation, and keeps the vectors of new contents.
+fn look_over(index: &IndexReader, vectors: &mut HashMap<ContentHash, Embedding>) -> Digest {
+    for photo in index.photos() {
+        let (id, photo) = photo.expect("reads");
+        let vector = index.embedding(id).expect("reads").expect("has one");
+        assert!(is_of_its_content(vectors, photo.content_hash, &vector));
+        vectors.entry(photo.content_hash).or_insert(vector);
+    }
+    digest(index)
 }
 
 /// Whether an earlier generation had the same vector for that content, rounded otherwise at most.
