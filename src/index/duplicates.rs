@@ -266,7 +266,6 @@ fn join_similar(
 /// each pair is met at least once, and those in the graph need not look at what came after it.
 fn similar_rows(snapshot: &Snapshot, row: u32, least: f32) -> Result<Vec<u32>> {
     let vectors = snapshot.vectors();
-    let similarity = |other| dot(vectors.row(row), vectors.row(other));
     let graph = snapshot.graph();
     let mut ef = FIRST_EF;
     let mut similar = loop {
@@ -277,7 +276,7 @@ fn similar_rows(snapshot: &Snapshot, row: u32, least: f32) -> Result<Vec<u32>> {
         };
         let accept = |row| Ok(has_photo(snapshot, row));
         let found = graph
-            .search(similarity, accept, effort)?
+            .search(vectors.scorer(vectors.row(row)), accept, effort)?
             .unwrap_or_default();
         let is_cut_off = found.len() == ef && found.iter().all(|near| near.similarity >= least);
         if !is_cut_off || ef == LARGEST_EF {
@@ -288,7 +287,7 @@ fn similar_rows(snapshot: &Snapshot, row: u32, least: f32) -> Result<Vec<u32>> {
     };
     if row as usize >= graph.rows() {
         let newer = row + 1..vectors.rows() as u32;
-        similar.extend(newer.filter(|&other| similarity(other) >= least));
+        similar.extend(newer.filter(|&other| dot(vectors.row(row), vectors.row(other)) >= least));
     }
     Ok(similar)
 }

@@ -27,7 +27,7 @@ struct Layer<'a> {
 
 /// Rows kept in each layer above the lowest. The paper keeps one, which ends in the wrong place where
 /// many photos are nearly the same: all the ways out of such a group look worse than staying in it.
-const UPPER_EF: usize = 32;
+const UPPER_EF: usize = 8;
 
 /// How far a search goes.
 #[derive(Debug, Clone, Copy)]
@@ -119,32 +119,39 @@ impl<'a> FlatGraph<'a> {
     }
 
     /// The `effort.ef` accepted rows most similar to the query, in no order, or `None` where finding them
-    /// would visit more than `effort.budget` rows.
+    /// would visit more than `effort.budget` rows. `score` appends rows with their similarity to the query.
     ///
     /// Rows that are not accepted still lead the way: the search ends when the best row left to expand is
     /// worse than all accepted ones kept, so neither deleted rows nor a selective filter cut it short.
     pub fn search(
         &self,
-        similarity: impl Fn(u32) -> f32,
+        score: impl Fn(&[u32], &mut Vec<Scored>),
         accept: impl FnMut(u32) -> Result<bool>,
         effort: Effort,
     ) -> Result<Option<Vec<Scored>>> {
         let Some((ground, upper)) = self.layers.split_first() else {
             return Ok(Some(Vec::new()));
         };
-        let mut entries = vec![Scored {
-            similarity: similarity(0),
-            row: 0,
-        }];
+        let mut entries = Vec::new();
+        score(&[0], &mut entries);
         let unlimited = Effort {
             ef: UPPER_EF,
             budget: usize::MAX,
         };
         for layer in upper.iter().rev() {
-            let nearer = layer.search(&entries, &similarity, |_| Ok(true), unlimited)?;
-            entries = nearer.unwrap_or(entries);
+            let links_of = |row| layer.links_of(row).iter().copied();
+            let found = search_layer(
+                layer.rows(),
+                links_of,
+                &entries,
+                &score,
+                |_| Ok(true),
+                unlimited,
+            )?;
+            entries = found.unwrap_or(entries);
         }
-        ground.search(&entries, &similarity, accept, effort)
+        let links_of = |row| ground.links_of(row).iter().copied();
+        search_layer(ground.rows(), links_of, &entries, &score, accept, effort)
     }
 }
 
@@ -157,49 +164,44 @@ impl<'a> Layer<'a> {
         let row = row as usize;
         &self.links[self.offsets[row] as usize..self.offsets[row + 1] as usize]
     }
+}
 
-    /// Algorithm 2 of the paper, from several entry points, with a filter and a budget.
-    fn search(
-        &self,
-        entries: &[Scored],
-        similarity: &impl Fn(u32) -> f32,
-        mut accept: impl FnMut(u32) -> Result<bool>,
-        effort: Effort,
-    ) -> Result<Option<Vec<Scored>>> {
-        let mut seen = RowSet::new(self.rows());
-        let mut beam = Beam::new(effort.ef);
-        for &entry in entries {
-            seen.insert(entry.row);
-            beam.offer(entry, &mut accept)?;
-        }
-        let mut visited = entries.len();
-        while let Some(nearest) = beam.frontier.pop() {
-            if beam.is_beaten(nearest) {
-                break;
-            }
-            for &row in self.links_of(nearest.row) {
-                if seen.insert(row) {
-                    visited += 1;
-                    beam.offer(
-                        Scored {
-                            similarity: similarity(row),
-                            row,
-                        },
-                        &mut accept,
-                    )?;
-                }
-            }
-            if visited > effort.budget {
-                return Ok(None);
-            }
-        }
-        Ok(Some(
-            beam.best
-                .into_iter()
-                .map(|Reverse(scored)| scored)
-                .collect(),
-        ))
+/// Algorithm 2 of the paper, from several entry points, with a filter and a budget: see
+/// [`FlatGraph::search`].
+pub(crate) fn search_layer<L: Iterator<Item = u32>>(
+    rows: usize,
+    links_of: impl Fn(u32) -> L,
+    entries: &[Scored],
+    score: &impl Fn(&[u32], &mut Vec<Scored>),
+    mut accept: impl FnMut(u32) -> Result<bool>,
+    effort: Effort,
+) -> Result<Option<Vec<Scored>>> {
+    let mut seen = RowSet::new(rows);
+    let mut beam = Beam::new(effort.ef);
+    for &entry in entries {
+        seen.insert(entry.row);
+        beam.offer(entry, &mut accept)?;
     }
+    let mut visited = entries.len();
+    let (mut fresh, mut scored) = (Vec::new(), Vec::new());
+    while let Some(nearest) = beam.frontier.pop() {
+        if beam.is_beaten(nearest) {
+            break;
+        }
+        fresh.clear();
+        fresh.extend(links_of(nearest.row).filter(|&row| seen.insert(row)));
+        scored.clear();
+        score(&fresh, &mut scored);
+        for &row in &scored {
+            beam.offer(row, &mut accept)?;
+        }
+        visited += fresh.len();
+        if visited > effort.budget {
+            return Ok(None);
+        }
+    }
+    let best = beam.best.into_iter();
+    Ok(Some(best.map(|Reverse(scored)| scored).collect()))
 }
 
 /// The words of a graph, from one adjacency list per row and layer, layer 0 first. See the module's text.
@@ -312,11 +314,13 @@ mod tests {
         budget: usize,
     ) -> Option<Vec<u32>> {
         let graph = FlatGraph::view(words).unwrap();
-        let found = graph.search(
-            |row| row as f32,
-            |row| Ok(accept(row)),
-            Effort { ef, budget },
-        );
+        let score = |rows: &[u32], scored: &mut Vec<Scored>| {
+            scored.extend(rows.iter().map(|&row| Scored {
+                similarity: row as f32,
+                row,
+            }));
+        };
+        let found = graph.search(score, |row| Ok(accept(row)), Effort { ef, budget });
         let mut rows: Vec<u32> = found.unwrap()?.iter().map(|scored| scored.row).collect();
         rows.sort_unstable();
         Some(rows)

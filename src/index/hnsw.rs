@@ -1,4 +1,4 @@
-//! Building the graph: `hnsw_rs` inserts the vectors in parallel, then its layers are flattened.
+//! Building the graph: `hnsw_rs` builds the layers above the lowest; [`super::ground`] the lowest.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -6,13 +6,15 @@ use hnsw_rs::anndists::dist::distances::Distance;
 use hnsw_rs::hnsw::Hnsw;
 
 use super::graph::{Effort, FlatGraph, flatten};
-use super::similarity::dot;
+use super::ground::Ground;
+use super::similarity::{Matrix, dot};
 use crate::error::{Error, Result};
 
-/// Links per row and layer (twice as many in layer 0): `M` in the paper.
-const MAX_LINKS: usize = 16;
+/// Links that a new row gets in each layer, and most links of a row above the lowest layer, where it is twice
+/// as many: `M` in the paper.
+pub(super) const MAX_LINKS: usize = 16;
 /// Rows kept while looking for a new row's neighbours: `ef_construction` in the paper.
-const EF_CONSTRUCTION: usize = 200;
+pub(super) const EF_CONSTRUCTION: usize = 200;
 /// More layers than 16^15 rows would need; also the most that `hnsw_rs` has.
 const MAX_LAYERS: usize = 16;
 /// Rows inserted between two looks at the cancel flag.
@@ -30,8 +32,10 @@ pub(crate) struct BuiltGraph {
 /// Builds the graph over `count` distinct unit vectors; `progress` gets (vectors done, vectors in all).
 ///
 /// The vectors have to be distinct because HNSW links a row to its nearest ones only: of more copies than
-/// a row has links, all links would lead to copies, and the search could not leave them. `hnsw_rs` keeps
-/// a copy of each vector, so they are fetched as they are needed.
+/// a row has links, all links would lead to copies, and the search could not leave them.
+///
+/// One row in [`MAX_LINKS`] belongs to a layer above the lowest, and each row does so with the same chance.
+/// So the first rows of an order that means nothing will do, and `hnsw_rs` builds those layers from them.
 pub(crate) fn build(
     count: usize,
     vector: impl Fn(usize) -> Result<Vec<f32>>,
@@ -41,25 +45,37 @@ pub(crate) fn build(
     if count == 0 {
         return Ok(BuiltGraph::default());
     }
-    let order = spread_out(count);
-    let hnsw = Hnsw::new(MAX_LINKS, count, MAX_LAYERS, EF_CONSTRUCTION, UnitDistance);
-    // The first one alone: of two that find no entry point, the second would never get any links.
-    let (first, others) = order.split_at(1);
-    let mut done = 0;
-    for batch in std::iter::once(first).chain(others.chunks(BATCH)) {
-        if cancel.load(Ordering::Relaxed) {
-            return Err(Error::Cancelled);
-        }
-        let vectors = batch
-            .iter()
-            .map(|&number| vector(number))
-            .collect::<Result<Vec<_>>>()?;
-        let numbered = vectors.iter().map(Vec::as_slice).zip(batch.iter().copied());
-        hnsw.parallel_insert_slice(&numbered.collect());
-        done += batch.len();
-        progress(done, count);
+    let mut order = spread_out(count);
+    let (mut values, dim) = gather(&order, vector)?;
+    let upper_rows = count.div_ceil(MAX_LINKS);
+    let mut batches = Batches {
+        done: 0,
+        count,
+        cancel,
+        progress,
+    };
+    let upper = build_upper(&values[..upper_rows * dim], dim, &mut batches)?;
+    reorder(&mut order, &mut values, dim, &upper.order);
+
+    let vectors = Matrix {
+        values: &values,
+        dim,
+    };
+    let words = flatten(&upper.layers);
+    let navigation = FlatGraph::view(&words).expect("flatten writes what view reads");
+    let mut ground = Ground::new(vectors, &upper.layers[0]);
+    while batches.done < count {
+        // Rows of one batch do not see each other, so it is a small part of those that they see.
+        let batch = (batches.done / 32)
+            .clamp(1, BATCH)
+            .min(count - batches.done);
+        ground.insert(batch, &navigation)?;
+        batches.finish(batch)?;
     }
-    extract(&hnsw)
+    let mut layers = upper.layers;
+    layers.insert(0, ground.into_links());
+    let words = connect(&mut layers, vectors)?;
+    Ok(BuiltGraph { order, words })
 }
 
 /// All numbers below `count`, each far from the one before.
@@ -73,6 +89,42 @@ fn spread_out(count: usize) -> Vec<usize> {
     order
 }
 
+/// The vectors in that order, and their dimension. Asks for them by ascending number: so they lie in the store.
+fn gather(
+    order: &[usize],
+    vector: impl Fn(usize) -> Result<Vec<f32>>,
+) -> Result<(Vec<f32>, usize)> {
+    let mut row_of = vec![0; order.len()];
+    for (row, &number) in order.iter().enumerate() {
+        row_of[number] = row;
+    }
+    let dim = vector(0)?.len();
+    let mut values = vec![0.0; order.len() * dim];
+    for (number, row) in row_of.into_iter().enumerate() {
+        values[row * dim..][..dim].copy_from_slice(&vector(number)?);
+    }
+    Ok((values, dim))
+}
+
+/// How far the build is.
+struct Batches<'a> {
+    done: usize,
+    count: usize,
+    cancel: &'a AtomicBool,
+    progress: &'a mut dyn FnMut(usize, usize),
+}
+
+impl Batches<'_> {
+    fn finish(&mut self, rows: usize) -> Result<()> {
+        self.done += rows;
+        (self.progress)(self.done, self.count);
+        if self.cancel.load(Ordering::Relaxed) {
+            return Err(Error::Cancelled);
+        }
+        Ok(())
+    }
+}
+
 /// The distance of unit vectors, from 0 to 2.
 struct UnitDistance;
 
@@ -83,8 +135,34 @@ impl Distance<f32> for UnitDistance {
     }
 }
 
-/// Renumbers the rows by their top layer, highest first, and flattens the layers.
-fn extract(hnsw: &Hnsw<f32, UnitDistance>) -> Result<BuiltGraph> {
+/// The layers above the lowest.
+struct Upper {
+    /// What was given as which row, by its top layer, highest first.
+    order: Vec<usize>,
+    /// Links of each row, the layer of all rows first.
+    layers: Vec<Vec<Vec<u32>>>,
+}
+
+fn build_upper(values: &[f32], dim: usize, batches: &mut Batches) -> Result<Upper> {
+    let rows: Vec<(&[f32], usize)> = values.chunks(dim).zip(0..).collect();
+    let hnsw = Hnsw::new(
+        MAX_LINKS,
+        rows.len(),
+        MAX_LAYERS,
+        EF_CONSTRUCTION,
+        UnitDistance,
+    );
+    // The first one alone: of two that find no entry point, the second would never get any links.
+    let (first, others) = rows.split_at(1);
+    for batch in std::iter::once(first).chain(others.chunks(BATCH)) {
+        hnsw.parallel_insert_slice(&batch.to_vec());
+        batches.finish(batch.len())?;
+    }
+    Ok(extract(&hnsw))
+}
+
+/// Renumbers the rows by their top layer, highest first.
+fn extract(hnsw: &Hnsw<f32, UnitDistance>) -> Upper {
     let points = hnsw.get_point_indexation();
     let layer_count = usize::from(hnsw.get_max_level_observed()) + 1;
     let mut by_level = Vec::with_capacity(hnsw.get_nb_point());
@@ -114,8 +192,19 @@ fn extract(hnsw: &Hnsw<f32, UnitDistance>) -> Result<BuiltGraph> {
     for layer in &mut layers {
         link_both_ways(layer);
     }
-    let words = connect(&mut layers, |row| by_level[row as usize].get_v())?;
-    Ok(BuiltGraph { order, words })
+    Upper { order, layers }
+}
+
+/// Puts the first rows in the order that the upper layers gave them.
+fn reorder(order: &mut [usize], values: &mut [f32], dim: usize, upper: &[usize]) {
+    let (old_order, old_values) = (
+        order[..upper.len()].to_vec(),
+        values[..upper.len() * dim].to_vec(),
+    );
+    for (row, &old) in upper.iter().enumerate() {
+        order[row] = old_order[old];
+        values[row * dim..][..dim].copy_from_slice(&old_values[old * dim..][..dim]);
+    }
 }
 
 /// Adds the way back to every link that lacks it.
@@ -136,10 +225,7 @@ fn link_both_ways(layer: &mut [Vec<u32>]) {
 
 /// Flattens the layers, after linking every row that the entry point does not lead to with the most
 /// similar row that it does lead to.
-fn connect<'a>(
-    layers: &mut [Vec<Vec<u32>>],
-    vector: impl Fn(u32) -> &'a [f32],
-) -> Result<Vec<u32>> {
+fn connect(layers: &mut [Vec<Vec<u32>>], vectors: Matrix) -> Result<Vec<u32>> {
     let words = flatten(layers);
     let graph = FlatGraph::view(&words).expect("flatten writes what view reads");
     let lost = graph.unreachable();
@@ -148,11 +234,7 @@ fn connect<'a>(
         budget: usize::MAX,
     };
     for &row in &lost {
-        let found = graph.search(
-            |other| dot(vector(row), vector(other)),
-            |_| Ok(true),
-            effort,
-        )?;
+        let found = graph.search(vectors.scorer(vectors.row(row)), |_| Ok(true), effort)?;
         if let Some(near) = found.into_iter().flatten().max() {
             layers[0][row as usize].push(near.row);
             layers[0][near.row as usize].push(row);
@@ -168,7 +250,7 @@ fn connect<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::similarity::Matrix;
+    use crate::index::similarity::Scored;
 
     const DIM: usize = 24;
 
@@ -228,12 +310,15 @@ mod tests {
                     vectors.row(built.order[row as usize] as u32),
                 )
             };
+            let score = |rows: &[u32], scored: &mut Vec<Scored>| {
+                scored.extend(rows.iter().map(|&row| Scored {
+                    similarity: similarity(row),
+                    row,
+                }));
+            };
             let mut exact: Vec<f32> = all.clone().map(similarity).collect();
             exact.sort_by(|a, b| b.total_cmp(a));
-            let found = graph
-                .search(similarity, |_| Ok(true), effort)
-                .unwrap()
-                .unwrap();
+            let found = graph.search(score, |_| Ok(true), effort).unwrap().unwrap();
             let good = found
                 .iter()
                 .filter(|found| found.similarity >= exact[9] - 1e-6)
@@ -273,10 +358,13 @@ mod tests {
 
     #[test]
     fn lost_rows_are_linked_with_the_most_similar_ones_that_are_not() {
-        let line = |row: u32| [[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]][row as usize];
-        let vectors: Vec<[f32; 2]> = (0..4).map(line).collect();
+        let values = [1.0, 0.0, 0.8, 0.6, 0.6, 0.8, 0.0, 1.0];
+        let vectors = Matrix {
+            values: &values,
+            dim: 2,
+        };
         let mut layers = vec![vec![vec![1], vec![0], vec![3], vec![2]]];
-        let words = connect(&mut layers, |row| &vectors[row as usize]).unwrap();
+        let words = connect(&mut layers, vectors).unwrap();
         assert_eq!(FlatGraph::view(&words).unwrap().unreachable(), [0; 0]);
         assert!(layers[0][2].contains(&1) && layers[0][1].contains(&2));
     }

@@ -9,8 +9,10 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 
 const FILE: &str = "build.lock";
-/// [`builder`] holds the lock for an instant to see whether it is free; a builder that meets it tries again.
+/// [`builder`] holds the lock for an instant to see whether it is free; a builder that meets it tries again,
 const ATTEMPTS: usize = 5;
+/// and more often where the holder has no process id yet, or none any more.
+const ATTEMPTS_WITHOUT_PID: usize = 100;
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Held by the process that changes the index. The system frees it when the process ends, however it does.
@@ -25,20 +27,30 @@ impl BuildLock {
         fs::create_dir_all(dir).map_err(Error::io(dir))?;
         let path = dir.join(FILE);
         let mut file = open(&path).map_err(Error::io(&path))?;
-        for _ in 0..ATTEMPTS {
+        let mut attempt = 1;
+        loop {
             match file.try_lock() {
                 Ok(()) => {
                     write_pid(&mut file).map_err(Error::io(path))?;
                     return Ok(Self { file });
                 }
-                Err(TryLockError::WouldBlock) => sleep(PAUSE),
+                Err(TryLockError::WouldBlock) => {
+                    let pid = read_pid(&path);
+                    let enough = if pid == 0 {
+                        ATTEMPTS_WITHOUT_PID
+                    } else {
+                        ATTEMPTS
+                    };
+                    if attempt >= enough {
+                        let path = dir.to_owned();
+                        return Err(Error::Busy { path, pid });
+                    }
+                    attempt += 1;
+                    sleep(PAUSE);
+                }
                 Err(TryLockError::Error(source)) => return Err(Error::Io { path, source }),
             }
         }
-        Err(Error::Busy {
-            path: dir.to_owned(),
-            pid: read_pid(&path),
-        })
     }
 }
 
@@ -105,5 +117,18 @@ mod tests {
         drop(lock);
         assert_eq!(builder(dir.path()).unwrap(), None);
         BuildLock::acquire(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_builder_that_is_just_leaving_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let leaving = open(&dir.path().join(FILE)).unwrap();
+        leaving.lock().unwrap();
+        let leaves = std::thread::spawn(move || {
+            sleep(3 * ATTEMPTS as u32 * PAUSE);
+            leaving.unlock().unwrap();
+        });
+        BuildLock::acquire(dir.path()).unwrap();
+        leaves.join().unwrap();
     }
 }

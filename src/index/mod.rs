@@ -11,6 +11,7 @@ mod folder;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod graph;
+mod ground;
 mod hnsw;
 mod lock;
 mod map;

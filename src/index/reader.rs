@@ -255,9 +255,8 @@ impl IndexReader {
         filter: Option<&PhotoPredicate>,
     ) -> Result<Option<Vec<Scored>>> {
         let (graph, vectors) = (self.snapshot.graph(), self.snapshot.vectors());
-        let similarity = |row| dot(query.as_slice(), vectors.row(row));
         let accept = |row| self.has_photo(row, filter);
-        let rows = graph.search(similarity, accept, effort)?;
+        let rows = graph.search(vectors.scorer(query.as_slice()), accept, effort)?;
         Ok(rows.map(|mut rows| {
             rows.extend(self.score(query, graph.rows() as u32..vectors.rows() as u32));
             rows

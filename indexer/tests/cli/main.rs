@@ -2,6 +2,7 @@
 
 mod cache;
 mod compact;
+mod concurrency;
 mod crash;
 mod dedupe;
 mod gc;

@@ -1,6 +1,7 @@
 //! Searches, against comparing with every photo.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -240,4 +241,61 @@ fn a_cancelled_graph_changes_nothing() {
     drop(writer);
     assert_eq!(Status::read(dir.path()).unwrap().graph_rows, 0);
     assert_eq!(problems(dir.path()), [""; 0]);
+}
+
+/// Each step deletes 3 % and adds as many; every fifth time the graph is built anew, as builds do when it is stale.
+#[test]
+fn recall_stays_when_photos_come_and_go() {
+    let (photos, step, steps) = (5000, 150, 10);
+    let mut rng = Rng(11);
+    let centres: Vec<Embedding> = (0..50).map(|_| rng.embedding()).collect();
+    let embeddings: Vec<Embedding> = (0..photos + steps * step)
+        .map(|_| rng.near(&centres, 0.6))
+        .collect();
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = build(dir.path(), &embeddings[..photos]);
+    assert!(rebuild_graph(&mut writer));
+    let numbered = |numbers: Range<usize>| {
+        let embeddings = embeddings[numbers.clone()].iter().cloned();
+        numbers.map(photo).zip(embeddings).collect()
+    };
+    for number in 0..steps {
+        let oldest = writer.photos().take(step).map(|(id, _)| id).collect();
+        writer
+            .commit(Changes {
+                remove: oldest,
+                insert: numbered(photos + number * step..photos + (number + 1) * step),
+                ..Changes::default()
+            })
+            .unwrap();
+        if number % 5 == 4 {
+            let rebuilt = writer.rebuild_graph(&AtomicBool::new(false), &mut |_, _| {});
+            assert!(rebuilt.unwrap());
+        }
+        writer.publish().unwrap();
+        let reader = IndexReader::open(dir.path()).unwrap();
+        let recall = graph_recall(&reader, &embeddings[(number + 1) * step..][..photos]);
+        assert!(recall > 0.98, "step {number}: {recall}");
+    }
+    let status = Status::read(dir.path()).unwrap();
+    assert_eq!((status.photos, status.graph_rows), (photos, photos));
+    assert_eq!((status.dead_rows, status.tail_rows), (0, 0));
+}
+
+/// Recall@10 with little effort, every 50th embedding being the query.
+fn graph_recall(reader: &IndexReader, embeddings: &[Embedding]) -> f64 {
+    let options = SearchOptions {
+        ef: Some(50),
+        plan: Plan::Graph,
+        ..SearchOptions::default()
+    };
+    let queries = embeddings.iter().step_by(50);
+    let (mut found, mut wanted) = (0, 0);
+    for query in queries {
+        let exact = ids(&reader.search_exact(query, 10, None).unwrap());
+        let by_graph = ids(&reader.search(query, 10, &options).unwrap());
+        found += exact.iter().filter(|id| by_graph.contains(id)).count();
+        wanted += exact.len();
+    }
+    f64::from(found as u32) / f64::from(wanted as u32)
 }
