@@ -15,6 +15,7 @@ use super::folder::{published_generation, snapshot_path};
 use super::graph::{Effort, FlatGraph};
 use super::plan::Plan;
 use super::reader::{IndexReader, PhotoPredicate, SearchOptions};
+use super::similarity::Scored;
 use super::snapshot::reseal;
 use super::store::StoredGraph;
 use super::transfer::check_export;
@@ -63,8 +64,13 @@ pub fn graph(data: &[u8]) {
             ef: 8,
             budget: usize::MAX,
         };
-        let similarity = |row: u32| (row.wrapping_mul(0x9E37_79B9) >> 8) as f32;
-        let found = graph.search(similarity, |row| Ok(row % 3 != 1), effort);
+        let score = |rows: &[u32], scored: &mut Vec<Scored>| {
+            scored.extend(rows.iter().map(|&row| Scored {
+                row,
+                similarity: (row.wrapping_mul(0x9E37_79B9) >> 8) as f32,
+            }));
+        };
+        let found = graph.search(score, |row| Ok(row % 3 != 1), effort);
         let found = found.expect("nothing fails").expect("no budget");
         assert!(
             found
