@@ -18,6 +18,7 @@ fn kept(world: &World) -> Vec<(PathBuf, SystemTime)> {
     } else {
         Vec::new()
     };
+    files.retain(|file| file.file_name() != Some("about.json".as_ref()));
     files.sort();
     let served = |path: PathBuf| {
         let metadata = path.metadata().expect("is there");
