@@ -239,7 +239,8 @@ impl PhotoCache {
         let (count, rows, width) = (number(0)?, number(1)?, number(2)?);
         if self.level == CacheLevel::Pixels {
             let data = values.to_vec();
-            let is_whole = count == 3 && rows == width && data.len() == 3 * rows * rows;
+            let bytes = rows.checked_mul(rows)?.checked_mul(3)?;
+            let is_whole = count == 3 && rows == width && data.len() == bytes;
             return is_whole.then_some(Kept::Pixels(Pixels { side: rows, data }));
         }
         let bytes = rows.checked_mul(width)?.checked_mul(2)?;
