@@ -33,7 +33,6 @@ fn sixteen_query_processes_and_a_builder_do_not_disturb_each_other() {
     change_photos(&world, 0);
     world.build();
 
-    let mut idle = readers_during(&world, || sleep((span / 10).max(Duration::from_secs(2))));
     let mut builds = Builds::default();
     let mut busy = readers_during(&world, || {
         let started = Instant::now();
@@ -45,6 +44,7 @@ fn sixteen_query_processes_and_a_builder_do_not_disturb_each_other() {
             }
         }
     });
+    let mut idle = readers_during(&world, || sleep((span / 10).max(Duration::from_secs(2))));
     println!("alone:  {}\nbeside: {}", idle.times(), busy.times());
     println!(
         "{} builds, median {:.2?}; {} second builders refused",
