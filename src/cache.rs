@@ -216,6 +216,7 @@ fn encode(kept: &Kept) -> Result<Vec<u8>> {
 
 /// A kept file as every level reads it: see [`crate::fuzzing`]. Magic and checksum are put right.
 #[cfg(any(test, fuzzing))]
+#[allow(clippy::missing_panics_doc, reason = "a panic is what is looked for")]
 pub fn fuzz_kept(data: &[u8]) {
     let mut bytes = [MAGIC, data].concat();
     bytes.extend(xxh3_64(&bytes).to_le_bytes());
