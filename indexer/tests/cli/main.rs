@@ -2,6 +2,7 @@
 
 mod compact;
 mod crash;
+mod damage;
 mod dedupe;
 mod ignore;
 mod repair;
