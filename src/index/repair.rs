@@ -135,6 +135,9 @@ struct Salvage {
     lost_paths: Vec<PathBuf>,
 }
 
+/// New numbers of vectors by their old ones.
+type Numbers = HashMap<VectorId, VectorId>;
+
 /// Where a vector is read.
 #[derive(Clone, Copy)]
 enum Origin {
@@ -231,8 +234,8 @@ impl Salvage {
         store: &Store,
         photos_end: u64,
         vectors_end: u64,
-    ) -> Result<(HashMap<VectorId, VectorId>, Vec<(PhotoId, Photo)>)> {
-        let mut numbers = HashMap::new();
+    ) -> Result<(Numbers, Vec<(PhotoId, Photo)>)> {
+        let mut numbers = Numbers::new();
         for id in (0..vectors_end).map(VectorId) {
             if let Ok(bytes) = tolerate(store.vector(id))? {
                 let number = self.add_vector(Origin::Store(id), &bytes);

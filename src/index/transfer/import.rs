@@ -161,7 +161,7 @@ fn fill(
     }
 }
 
-/// Whether the header at the beginning of a NumPy file holds more brackets than the two pairs of a plain table's:
+/// Whether the header of an array file holds more brackets than the two pairs of a plain table's:
 /// npyz takes time exponential in their depth.
 fn has_nested_brackets(file: &[u8]) -> bool {
     let (start, len) = match *file {
