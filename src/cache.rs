@@ -323,6 +323,7 @@ fn encode(kept: &Kept) -> Result<Vec<u8>> {
 ///
 /// To tell what it found.
 #[cfg(any(test, fuzzing))]
+#[allow(clippy::missing_panics_doc, reason = "a panic is what is looked for")]
 pub fn fuzz_kept(data: &[u8]) {
     let mut bytes = [MAGIC, data].concat();
     bytes.extend(xxh3_64(&bytes).to_le_bytes());

@@ -1,5 +1,6 @@
 //! Decoders as functions of bytes, see [`crate::fuzzing`]. Checksums are put right first: behind them is where
 //! damage that nobody thought of would have to be noticed.
+#![allow(clippy::missing_panics_doc, reason = "a panic is what is looked for")]
 
 // To panic is how they tell what they found.
 #![allow(clippy::missing_panics_doc)]

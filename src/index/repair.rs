@@ -135,15 +135,15 @@ struct Salvage {
     lost_paths: Vec<PathBuf>,
 }
 
+/// New numbers of vectors by their old ones.
+type Numbers = HashMap<VectorId, VectorId>;
+
 /// Where a vector is read.
 #[derive(Clone, Copy)]
 enum Origin {
     Store(VectorId),
     Snapshot(u32),
 }
-
-/// New numbers of a store's vectors, and its photos whose vectors are lost.
-type TakenFromStore = (HashMap<VectorId, VectorId>, Vec<(PhotoId, Photo)>);
 
 impl Salvage {
     /// Reads the newer half of the index, and from the other one what the first may have lost.
@@ -234,8 +234,8 @@ impl Salvage {
         store: &Store,
         photos_end: u64,
         vectors_end: u64,
-    ) -> Result<TakenFromStore> {
-        let mut numbers = HashMap::new();
+    ) -> Result<(Numbers, Vec<(PhotoId, Photo)>)> {
+        let mut numbers = Numbers::new();
         for id in (0..vectors_end).map(VectorId) {
             if let Ok(bytes) = tolerate(store.vector(id))? {
                 let number = self.add_vector(Origin::Store(id), &bytes);

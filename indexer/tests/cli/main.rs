@@ -4,6 +4,7 @@ mod cache;
 mod compact;
 mod concurrency;
 mod crash;
+mod damage;
 mod dedupe;
 mod gc;
 mod ignore;

@@ -214,6 +214,18 @@ fn fill(
     }
 }
 
+/// Whether the header of an array file holds more brackets than the two pairs of a plain table's:
+/// npyz takes time exponential in their depth.
+fn has_nested_brackets(file: &[u8]) -> bool {
+    let (start, len) = match *file {
+        [_, _, _, _, _, _, 1, _, a, b, ..] => (10, u32::from(u16::from_le_bytes([a, b]))),
+        [_, _, _, _, _, _, _, _, a, b, c, d, ..] => (12, u32::from_le_bytes([a, b, c, d])),
+        _ => return false,
+    };
+    let header = file[start..].iter().take(len as usize);
+    header.filter(|byte| b"([{".contains(byte)).count() > 2
+}
+
 fn stop_if(cancel: &AtomicBool) -> Result<()> {
     if cancel.load(Ordering::Relaxed) {
         return Err(Error::Cancelled);
@@ -333,6 +345,10 @@ impl<'a> NpyRecords<'a> {
             rows: 0,
             embedding: None,
         };
+        let head = records.embeddings.fill_buf();
+        if has_nested_brackets(head.map_err(Error::io(&records.embeddings_path))?) {
+            return Err(records.wrong_row("its header is not that of a table of numbers".into()));
+        }
         let header = npyz::NpyHeader::from_reader(&mut records.embeddings)
             .map_err(|error| records.wrong_row(format!("it is no NumPy file: {error}")))?;
         let kind = header.dtype().descr();
