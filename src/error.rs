@@ -1,6 +1,7 @@
 //! The library's one error type. Every message says what went wrong; [`Error::hint`] says what to do.
 
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 /// `Result` with the library's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -189,7 +190,22 @@ pub enum Error {
         reason: String,
     },
 
+    /// A write to this index failed before, and what is in memory may not be on the disk.
+    #[error("index {} could not be written before, so nothing more is", path.display())]
+    Unwritten {
+        /// The index folder.
+        path: PathBuf,
+    },
+
     // --- outside ---
+    /// There is no room left.
+    #[error("the disk at {} is full: cannot write {}", disk.display(), path.display())]
+    DiskFull {
+        /// The file or folder that was to be written.
+        path: PathBuf,
+        /// Where the file system that holds it is mounted.
+        disk: PathBuf,
+    },
     /// A file or folder could not be read or written.
     #[error("{}: {source}", path.display())]
     Io {
@@ -204,7 +220,13 @@ impl Error {
     /// Wraps an I/O error together with the path it happened at.
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io { path, source }
+        move |source| match source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::DiskFull {
+                disk: disk_of(&path),
+                path,
+            },
+            _ => Self::Io { path, source },
+        }
     }
 
     /// What the user can do about it, in one line; empty where the message says it all.
@@ -266,11 +288,58 @@ impl Error {
             Self::Dataset { .. } => {
                 "each line is a record such as {\"image\": \"cat.jpg\", \"caption\": \"a cat\"}, or the file is Karpathy's split of Flickr30k or COCO; see bt-query eval --help"
             }
+            Self::DiskFull { .. } => {
+                "make room there and run the same command again: the index keeps what was committed, and goes on from it"
+            }
+            Self::Unwritten { .. } => "open the index again: it keeps what was committed",
+            Self::Io { source, .. } if source.raw_os_error() == Some(DEVICE_FAILS) => {
+                "the disk may be failing, the system's log tells more; the index keeps what was committed, and the same command goes on from it"
+            }
             Self::Photo { .. }
             | Self::Compute(_)
             | Self::Input { .. }
             | Self::Cancelled
             | Self::Io { .. } => "",
         }
+    }
+}
+
+/// What the system says when a device does not do as it is told.
+const DEVICE_FAILS: i32 = if cfg!(windows) { 1117 } else { 5 };
+
+/// Where the file system is mounted that holds a path, or would hold it.
+#[cfg(unix)]
+fn disk_of(path: &Path) -> PathBuf {
+    use std::os::unix::fs::MetadataExt;
+    let device = |path: &Path| path.metadata().ok().map(|metadata| metadata.dev());
+    let there = path.ancestors().find_map(|path| path.canonicalize().ok());
+    let there = there.unwrap_or_else(|| path.to_owned());
+    let same = there
+        .ancestors()
+        .take_while(|path| device(path) == device(&there));
+    same.last().unwrap_or(&there).to_owned()
+}
+
+/// The drive that holds a path, where paths begin with drives.
+#[cfg(not(unix))]
+fn disk_of(path: &Path) -> PathBuf {
+    path.ancestors().last().unwrap_or(path).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_named_and_the_hint_says_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("index/snapshot.tmp");
+        let error = Error::io(&path)(ErrorKind::StorageFull.into());
+        let Error::DiskFull { disk, .. } = &error else {
+            panic!("{error:?}");
+        };
+        assert!(folder.path().canonicalize().unwrap().starts_with(disk));
+        assert!(error.to_string().contains("is full: cannot write"));
+        assert!(error.hint().starts_with("make room there"));
     }
 }

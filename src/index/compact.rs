@@ -94,6 +94,24 @@ pub(super) fn rewrite_store(
     on_event: &mut dyn FnMut(CompactEvent),
 ) -> Result<bool> {
     folder::settle_store(dir)?;
+    let copied = copy_store(dir, cancel, on_event).and_then(|()| {
+        let (old, new) = (store_path(dir), fresh_store_path(dir));
+        Ok(bytes_on_disk(&new)? < bytes_on_disk(&old)? / SAVING * (SAVING - 1))
+    });
+    if let Ok(true) = copied {
+        return folder::switch_to_fresh_store(dir).map(|()| true);
+    }
+    // A copy that is of no use must not fill the disk.
+    let settled = folder::settle_store(dir);
+    copied.and_then(|_| settled.map(|()| false))
+}
+
+/// Copies the store beside it, and closes both for good: sled finds its files by their path.
+fn copy_store(
+    dir: &Path,
+    cancel: &AtomicBool,
+    on_event: &mut dyn FnMut(CompactEvent),
+) -> Result<()> {
     let store = Store::open(dir)?;
     let total = store.payload()?;
     let fresh = Store::open_at(fresh_store_path(dir))?;
@@ -110,16 +128,7 @@ pub(super) fn rewrite_store(
         }
         Err(fresh.damaged("its copy is not the same"))
     });
-    // Both are closed for good before anything is renamed: sled finds its files by their path.
+    copied?;
     store.close()?;
-    fresh.close()?;
-    let (old, new) = (store_path(dir), fresh_store_path(dir));
-    let is_smaller = bytes_on_disk(&new)? < bytes_on_disk(&old)? / SAVING * (SAVING - 1);
-    if copied.is_err() || !is_smaller {
-        folder::settle_store(dir)?;
-        return copied.map(|()| false);
-    }
-    folder::sync_dir(&new)?;
-    folder::switch_to_fresh_store(dir)?;
-    Ok(true)
+    fresh.close()
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! build.lock               who builds
 //! store.sled/              the truth; only the builder opens it
-//! store.fresh/             a copy of it that is being made, by `compact`
+//! store.fresh/             one that is being written: the first, or a copy by `compact`
 //! store.old/               what the copy has replaced, on its way out
 //! store.damaged-<number>/  what `repair` has replaced; for people to delete
 //! snapshot-<generation>.bt what queries map; never changes once published
@@ -38,6 +38,7 @@ pub fn destroy(dir: &Path) -> Result<()> {
     let _lock = BuildLock::acquire(dir)?;
     // The pointer first: a query finds no index then, rather than half of one.
     remove_file(&dir.join(CURRENT))?;
+    sync_dir(dir)?;
     remove_file(&dir.join(CURRENT_DRAFT))?;
     remove_file(&dir.join(SNAPSHOT_DRAFT))?;
     remove_snapshots_except(dir, None)?;
@@ -48,10 +49,23 @@ pub fn destroy(dir: &Path) -> Result<()> {
         }
         remove_folder(&damaged)?;
     }
-    // The store itself last: the old one would take its place.
-    [CACHE, FRESH_STORE, OLD_STORE, STORE]
+    // The old store before the store, whose place it would take. That goes in one step: half of one is damage.
+    [CACHE, OLD_STORE, FRESH_STORE]
         .iter()
-        .try_for_each(|name| remove_folder(&dir.join(name)))
+        .try_for_each(|name| remove_folder(&dir.join(name)))?;
+    if store_path(dir).exists() {
+        rename(&store_path(dir), &fresh_store_path(dir))?;
+    }
+    remove_folder(&fresh_store_path(dir))
+}
+
+/// Makes the folder of an index, so that it survives a power cut.
+pub(crate) fn create(dir: &Path) -> Result<()> {
+    let dir = std::path::absolute(dir).map_err(Error::io(dir))?;
+    let missing = dir.ancestors().take_while(|folder| !folder.exists());
+    let missing = missing.count();
+    fs::create_dir_all(&dir).map_err(Error::io(&dir))?;
+    dir.ancestors().skip(1).take(missing).try_for_each(sync_dir)
 }
 
 /// Whether there is a store, though a crash may have left it under its other name.
@@ -59,19 +73,27 @@ pub(crate) fn has_store(dir: &Path) -> bool {
     store_path(dir).exists() || dir.join(OLD_STORE).exists()
 }
 
-/// Where a copy of the store is made.
+/// Where a store is written before it takes its place.
 pub(crate) fn fresh_store_path(dir: &Path) -> PathBuf {
     dir.join(FRESH_STORE)
 }
 
-/// Puts the finished copy in the store's place. A crash in between leaves one of the two under a name that
-/// [`settle_store`] knows what to do with.
+/// Puts a finished store in its place, and that of the one before. A crash in between leaves one of the two under a
+/// name that [`settle_store`] knows what to do with.
 pub(crate) fn switch_to_fresh_store(dir: &Path) -> Result<()> {
-    let (store, old) = (store_path(dir), dir.join(OLD_STORE));
-    fs::rename(&store, &old).map_err(Error::io(&store))?;
-    sync_dir(dir)?;
-    fs::rename(fresh_store_path(dir), &store).map_err(Error::io(&store))?;
-    sync_dir(dir)?;
+    let (store, fresh) = (store_path(dir), fresh_store_path(dir));
+    // sled syncs the files that it goes on to write, but not the one that says how to read them.
+    for file in fs::read_dir(&fresh).map_err(Error::io(&fresh))? {
+        let file = file.map_err(Error::io(&fresh))?.path();
+        if file.is_file() {
+            sync_file(&file)?;
+        }
+    }
+    sync_dir(&fresh)?;
+    if store.exists() {
+        rename(&store, &dir.join(OLD_STORE))?;
+    }
+    rename(&fresh, &store)?;
     settle_store(dir)
 }
 
@@ -106,8 +128,7 @@ fn damaged_store_path(dir: &Path, number: usize) -> PathBuf {
 pub(crate) fn settle_store(dir: &Path) -> Result<()> {
     let (store, old) = (store_path(dir), dir.join(OLD_STORE));
     if old.exists() && !store.exists() {
-        fs::rename(&old, &store).map_err(Error::io(&old))?;
-        sync_dir(dir)?;
+        rename(&old, &store)?;
     }
     remove_folder(&old)?;
     remove_folder(&fresh_store_path(dir))
@@ -115,8 +136,7 @@ pub(crate) fn settle_store(dir: &Path) -> Result<()> {
 
 /// Removes what killed builds leave beside the published snapshot.
 pub(crate) fn remove_leftovers(dir: &Path) -> Result<()> {
-    remove_file(&dir.join(CURRENT_DRAFT))?;
-    remove_file(&dir.join(SNAPSHOT_DRAFT))?;
+    remove_drafts(dir)?;
     match published_generation(dir)? {
         Some(generation) => remove_snapshots_except(dir, Some(generation)),
         None => Ok(()),
@@ -152,6 +172,12 @@ impl Leftovers {
             },
         })
     }
+}
+
+/// Removes what a publication that failed has written.
+pub(crate) fn remove_drafts(dir: &Path) -> Result<()> {
+    remove_file(&dir.join(CURRENT_DRAFT))?;
+    remove_file(&dir.join(SNAPSHOT_DRAFT))
 }
 
 pub(crate) fn store_path(dir: &Path) -> PathBuf {
@@ -201,16 +227,13 @@ pub(crate) fn last_published(dir: &Path) -> Option<u64> {
 /// Makes the finished draft the snapshot of `generation`, then the one that queries open, and removes
 /// its predecessors. A crash in between leaves the former one in place.
 pub(crate) fn switch_to_draft(dir: &Path, generation: u64) -> Result<()> {
-    let snapshot = snapshot_path(dir, generation);
-    fs::rename(draft_path(dir), &snapshot).map_err(Error::io(&snapshot))?;
-    sync_dir(dir)?;
+    rename(&draft_path(dir), &snapshot_path(dir, generation))?;
     let draft = dir.join(CURRENT_DRAFT);
     let mut file = File::create(&draft).map_err(Error::io(&draft))?;
     writeln!(file, "{}", snapshot_name(generation)).map_err(Error::io(&draft))?;
     file.sync_all().map_err(Error::io(&draft))?;
     drop(file);
-    fs::rename(&draft, dir.join(CURRENT)).map_err(Error::io(draft))?;
-    sync_dir(dir)?;
+    rename(&draft, &dir.join(CURRENT))?;
     remove_snapshots_except(dir, Some(generation))
 }
 
@@ -290,7 +313,13 @@ fn parse_name(name: &str) -> Option<u64> {
     (snapshot_name(generation) == name).then_some(generation)
 }
 
-/// Makes renames in a folder durable.
+/// Gives a file or folder of the index another name there, and returns once that would survive a power cut.
+fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).map_err(Error::io(to))?;
+    to.parent().map_or(Ok(()), sync_dir)
+}
+
+/// Makes the names in a folder survive a power cut.
 #[cfg(unix)]
 pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
     File::open(dir)
@@ -303,4 +332,13 @@ pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
 #[expect(clippy::unnecessary_wraps, reason = "the version for Unix fails")]
 pub(crate) fn sync_dir(_: &Path) -> Result<()> {
     Ok(())
+}
+
+/// Makes the bytes of a file survive a power cut.
+fn sync_file(path: &Path) -> Result<()> {
+    File::options()
+        .write(true)
+        .open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(Error::io(path))
 }

@@ -1,11 +1,12 @@
 //! One builder at a time.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
+use super::folder;
 use crate::error::{Error, Result};
 
 const FILE: &str = "build.lock";
@@ -24,7 +25,7 @@ pub(crate) struct BuildLock {
 impl BuildLock {
     /// Creates the index folder if need be, takes its lock and leaves our process id in it.
     pub fn acquire(dir: &Path) -> Result<Self> {
-        fs::create_dir_all(dir).map_err(Error::io(dir))?;
+        folder::create(dir)?;
         let path = dir.join(FILE);
         let mut file = open(&path).map_err(Error::io(&path))?;
         let mut attempt = 1;

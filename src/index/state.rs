@@ -1,9 +1,11 @@
 //! The store's content in memory, and how changes change it.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use super::changes::Changes;
 use super::codec::{Info, Meta, PhotoRecord, Pins, VectorId};
+use super::folder::{fresh_store_path, switch_to_fresh_store};
 use super::graph::FlatGraph;
 use super::map::bytes_of;
 use super::photos::PhotoTable;
@@ -26,8 +28,8 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Pins a new store to a model.
-    pub fn create(store: &Store, pins: &Pins) -> Result<Meta> {
+    /// Makes a store that is pinned to a model. It appears when it is complete: half of one would be damage.
+    pub fn create(dir: &Path, pins: &Pins) -> Result<()> {
         let meta = Meta {
             info: Info {
                 pins: pins.clone(),
@@ -44,8 +46,10 @@ impl State {
         };
         let mut writes = Writes::default();
         writes.put_meta(&meta)?;
+        let store = Store::open_at(fresh_store_path(dir))?;
         store.write(writes)?;
-        Ok(meta)
+        store.close()?;
+        switch_to_fresh_store(dir)
     }
 
     /// Reads everything once, and checks that it is all there.

@@ -10,16 +10,23 @@
 //! Numbers in keys are u64, big-endian, so that keys sort as numbers do; values are sealed
 //! ([`super::codec`]). All of one [`Changes`] is in one sled batch and therefore happens whole or not at all.
 //!
-//! sled may answer damaged files with a panic instead of an error, and may silently drop what it cannot
-//! read at the end of its log. The first is caught here, the second is what the counters in `meta` are for.
+//! What sled does otherwise than this module promises:
+//!
+//! - It answers damaged files and failing disks with a panic here and there: see [`guarded`].
+//! - It silently drops what it cannot read at the end of its log: that is what the counters in `meta` are for.
+//! - Its flush survives the end of the process, not a power cut: see [`Store::write`].
+//! - Its flush may wait for ever after a write has failed in the background: see [`flush`].
+//! - It cannot be opened after it was killed while writing its own table of pages: see [`remove_half_tables`].
 
 use std::cell::Cell;
-use std::fs::{File, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
-use std::thread::sleep;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread::{self, sleep};
 use std::time::Duration;
 
 use sled::{Batch, Db, IVec};
@@ -45,15 +52,24 @@ const CHUNKS_PER_BATCH: usize = 4096;
 /// Bytes that a copy commits at once.
 const COPY_BATCH: usize = 16 << 20;
 const PAGE_CACHE: u64 = 64 << 20;
+/// sled's file: the log, and the lock.
+const LOG: &str = "db";
 /// A store that was just closed in this process may hold its lock a little longer.
-const OPEN_ATTEMPTS: u32 = 20;
-const OPEN_PAUSE: Duration = Duration::from_millis(50);
+const ATTEMPTS: u32 = 200;
+const PAUSE: Duration = Duration::from_millis(5);
+/// How often a flush that takes long looks for failures.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// An open store. Only the builder has one: sled admits one process.
 pub(crate) struct Store {
-    db: Db,
+    db: Sled,
+    /// For syncs of our own.
+    log: File,
     path: PathBuf,
 }
+
+/// sled, closed with care.
+struct Sled(Option<Db>);
 
 /// A graph and the vectors that its rows are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -68,13 +84,14 @@ pub(crate) struct StoredGraph {
 pub(crate) struct Writes(Batch);
 
 impl Store {
-    /// Opens the store below `dir`, creating it if need be.
+    /// Opens the store below `dir`.
     pub fn open(dir: &Path) -> Result<Self> {
         Self::open_at(store_path(dir))
     }
 
-    /// Opens the store at `path` itself.
+    /// Opens the store at `path` itself, creating it if need be.
     pub fn open_at(path: PathBuf) -> Result<Self> {
+        remove_half_tables(&path)?;
         let config = sled::Config::new()
             .path(&path)
             .cache_capacity(PAGE_CACHE)
@@ -82,8 +99,21 @@ impl Store {
         let mut attempt = 1;
         loop {
             match guarded(&path, || config.open()) {
-                Err(Error::Io { .. }) if attempt < OPEN_ATTEMPTS => sleep(OPEN_PAUSE),
-                opened => return opened.map(|db| Self { db, path }),
+                // How sled says that it is locked.
+                Err(Error::Io { source, .. })
+                    if source.kind() == ErrorKind::Other && attempt < ATTEMPTS =>
+                {
+                    sleep(PAUSE);
+                }
+                opened => {
+                    let db = Sled(Some(opened?));
+                    let log = path.join(LOG);
+                    let log = File::options()
+                        .write(true)
+                        .open(&log)
+                        .map_err(Error::io(log))?;
+                    return Ok(Self { db, log, path });
+                }
             }
             attempt += 1;
         }
@@ -91,18 +121,14 @@ impl Store {
 
     /// Closes the store, and returns once sled has let go of its files.
     pub fn close(self) -> Result<()> {
-        let Self { db, path } = self;
-        guarded(&path, || {
-            db.flush()?;
-            drop(db);
-            Ok(())
-        })?;
-        let locked = path.join("db");
-        for _ in 0..OPEN_ATTEMPTS {
+        self.sync()?;
+        let locked = self.path.join(LOG);
+        drop(self);
+        for _ in 0..ATTEMPTS {
             let file = File::open(&locked).map_err(Error::io(&locked))?;
             match file.try_lock() {
                 Ok(()) => return Ok(()),
-                Err(TryLockError::WouldBlock) => sleep(OPEN_PAUSE),
+                Err(TryLockError::WouldBlock) => sleep(PAUSE),
                 Err(TryLockError::Error(source)) => return Err(Error::io(locked)(source)),
             }
         }
@@ -248,12 +274,23 @@ impl Store {
     }
 
     /// Writes everything or nothing, and returns once it would survive a power cut.
+    ///
+    /// After an error sled's memory is ahead of its files, and the store is good for nothing but being closed.
     pub fn write(&self, writes: Writes) -> Result<()> {
-        guarded(&self.path, || {
-            self.db.apply_batch(writes.0)?;
-            self.db.flush()
-        })?;
+        #[cfg(test)]
+        failing::at(failing::Moment::Before)?;
+        guarded(&self.path, || self.db.apply_batch(writes.0))?;
+        self.sync()?;
+        #[cfg(test)]
+        failing::at(failing::Moment::After)?;
         Ok(())
+    }
+
+    /// On Linux sled asks for `sync_file_range`, which leaves the file's length and what the disk itself has not
+    /// written yet to chance.
+    fn sync(&self) -> Result<()> {
+        guarded(&self.path, || flush(&self.db))?;
+        self.log.sync_data().map_err(Error::io(&self.path))
     }
 
     /// An error that says the store is damaged.
@@ -292,6 +329,29 @@ impl Store {
         number
             .map(u64::from_be_bytes)
             .ok_or_else(|| self.damaged("a key has the wrong length"))
+    }
+}
+
+impl Deref for Sled {
+    type Target = Db;
+
+    fn deref(&self) -> &Db {
+        self.0.as_ref().expect("only dropping it takes sled out")
+    }
+}
+
+impl Drop for Sled {
+    /// sled panics where it cannot sync on its way out. All that was promised is on the disk by now.
+    fn drop(&mut self) {
+        if let Some(db) = self.0.take() {
+            let path = Path::new(LOG);
+            // Dropping flushes too, but might wait for ever.
+            let _ = guarded(path, || flush(&db));
+            let _ = guarded(path, || {
+                drop(db);
+                Ok(())
+            });
+        }
     }
 }
 
@@ -367,6 +427,43 @@ fn key(kind: u8, numbers: &[u64]) -> Vec<u8> {
     std::iter::once(kind).chain(numbers).collect()
 }
 
+/// sled writes a table of all pages when it is opened, beside the one before and renamed when it is complete; but then
+/// it opens the latest by name, the half one of a process that was killed included.
+fn remove_half_tables(path: &Path) -> Result<()> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::io(path)(error)),
+    };
+    for entry in entries {
+        let file = entry.map_err(Error::io(path))?.path();
+        if file.extension().is_some_and(|name| name == "generating") {
+            fs::remove_file(&file).map_err(Error::io(file))?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns once sled has handed all writes to the system.
+///
+/// Its threads write in the background. One that fails does not always wake those who wait for it, so another thread
+/// looks for failures meanwhile: after one, any further flush fails at once, and wakes everyone.
+fn flush(db: &Db) -> sled::Result<()> {
+    thread::scope(|scope| {
+        let (flushing, ended) = channel::<()>();
+        scope.spawn(move || {
+            while ended.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
+                if db.context.global_error().is_err() {
+                    let _ = db.flush();
+                }
+            }
+        });
+        let flushed = db.flush();
+        drop(flushing);
+        flushed.map(|_| ())
+    })
+}
+
 thread_local! {
     static PANICS_ARE_QUIET: Cell<bool> = const { Cell::new(false) };
 }
@@ -382,16 +479,25 @@ fn guarded<T>(path: &Path, work: impl FnOnce() -> sled::Result<T>) -> Result<T> 
     match outcome {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(sled::Error::Io(source))) if !is_damage(source.kind()) => {
-            Err(Error::Io { path, source })
+            // Of errors of its own, such as that of a locked file, the text says more.
+            let said = Some(&source).filter(|source| source.kind() != ErrorKind::Other);
+            let said = said.and_then(|source| system_error(&source.to_string()));
+            Err(Error::io(path)(said.unwrap_or(source)))
         }
         Ok(Err(error)) => Err(Error::Corrupt {
             path,
             reason: error.to_string(),
         }),
-        Err(_) => Err(Error::Corrupt {
-            path,
-            reason: "sled cannot make sense of it".into(),
-        }),
+        Err(panic) => {
+            let said = panic.downcast_ref::<String>();
+            Err(match said.and_then(|said| system_error(said)) {
+                Some(source) => Error::io(path)(source),
+                None => Error::Corrupt {
+                    path,
+                    reason: "sled cannot make sense of it".into(),
+                },
+            })
+        }
     }
 }
 
@@ -400,6 +506,13 @@ fn is_damage(kind: ErrorKind) -> bool {
         kind,
         ErrorKind::UnexpectedEof | ErrorKind::InvalidData | ErrorKind::InvalidInput
     )
+}
+
+/// An error that sled passes from thread to thread, or panics with, is only the text `… Os { code: 28, …`.
+fn system_error(text: &str) -> Option<std::io::Error> {
+    let (_, rest) = text.split_once("Os { code: ")?;
+    let (code, _) = rest.split_once(',')?;
+    code.parse().ok().map(std::io::Error::from_raw_os_error)
 }
 
 /// Keeps the message of a panic that [`guarded`] catches off the terminal; all other panics are reported
@@ -414,6 +527,35 @@ fn install_quiet_hook() {
             }
         }));
     });
+}
+
+/// Writes that fail, for tests.
+#[cfg(test)]
+pub(super) mod failing {
+    use std::cell::Cell;
+    use std::io::ErrorKind;
+
+    use crate::error::{Error, Result};
+
+    /// When a write fails: before it changes anything, or when it has changed everything.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Moment {
+        Before,
+        After,
+    }
+
+    thread_local! {
+        /// When the next write of this thread fails.
+        pub static NEXT: Cell<Option<Moment>> = const { Cell::new(None) };
+    }
+
+    pub fn at(moment: Moment) -> Result<()> {
+        if NEXT.get() != Some(moment) {
+            return Ok(());
+        }
+        NEXT.set(None);
+        Err(Error::io("store.sled")(ErrorKind::StorageFull.into()))
+    }
 }
 
 #[cfg(test)]
@@ -453,8 +595,41 @@ mod tests {
     }
 
     #[test]
+    fn errors_that_sled_passes_on_are_what_the_system_said() {
+        let passed_on = |code| {
+            let error = std::io::Error::from_raw_os_error(code);
+            let error = sled::Error::Io(error).clone();
+            guarded::<()>(Path::new("store"), || Err(error)).unwrap_err()
+        };
+        assert!(
+            matches!(passed_on(5), Error::Io { source, .. } if source.raw_os_error() == Some(5))
+        );
+        #[cfg(unix)]
+        assert!(matches!(passed_on(28), Error::DiskFull { .. }));
+    }
+
+    #[test]
+    fn a_store_that_was_killed_while_opening_opens() {
+        let dir = tempfile::tempdir().unwrap();
+        let half = store_path(dir.path()).join("snap.00000000FFFFFFFF.generating");
+        drop(Store::open(dir.path()).unwrap());
+        fs::write(&half, "half a table").unwrap();
+        let opened = sled::Config::new().path(store_path(dir.path())).open();
+        assert!(opened.is_err(), "sled can do without our help by now");
+        Store::open(dir.path()).unwrap();
+        assert!(!half.exists());
+    }
+
+    #[test]
     fn a_panic_in_sled_is_damage() {
         let outcome = guarded::<()>(Path::new("store"), || panic!("as sled does"));
         assert!(matches!(outcome, Err(Error::Corrupt { .. })));
+        let failed = std::io::Error::from_raw_os_error(5);
+        let message = format!("called `Result::unwrap()` on an `Err` value: {failed:?}");
+        let outcome = guarded::<()>(Path::new("store"), || panic!("{message}"));
+        assert!(
+            matches!(outcome, Err(Error::Io { .. })),
+            "unless the disk failed"
+        );
     }
 }

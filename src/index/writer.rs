@@ -11,7 +11,7 @@ use super::lock::BuildLock;
 use super::snapshot::{Contents, Snapshot};
 use super::state::State;
 use super::store::{Store, StoredGraph, Writes};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::photo::{ContentHash, Photo, PhotoId};
 
 /// Up to so many vectors are scanned instead of searched by graph: all of a small index, and in a larger
@@ -29,6 +29,10 @@ pub struct IndexWriter {
     store: Store,
     lock: BuildLock,
     state: State,
+    /// A write failed: what is in memory, here and in the store, may not be on the disk.
+    is_unwritten: bool,
+    /// More vectors than this get a graph.
+    pub(super) graph_above: usize,
 }
 
 impl IndexWriter {
@@ -44,11 +48,11 @@ impl IndexWriter {
     /// [`Self::open`] for the holder of the lock.
     pub(super) fn open_locked(lock: BuildLock, dir: &Path, pins: &Pins) -> Result<Self> {
         folder::settle_store(dir)?;
+        if !folder::has_store(dir) {
+            State::create(dir, pins)?;
+        }
         let store = Store::open(dir)?;
-        let meta = match store.meta()? {
-            Some(meta) => meta,
-            None => State::create(&store, pins)?,
-        };
+        let meta = store.meta()?.ok_or_else(|| store.damaged("it is empty"))?;
         meta.info.pins.check(pins, dir)?;
         // A pointer that cannot be read is replaced by the next publication.
         let published = folder::last_published(dir);
@@ -62,6 +66,8 @@ impl IndexWriter {
             store,
             lock,
             state,
+            is_unwritten: false,
+            graph_above: MAX_WITHOUT_GRAPH,
         })
     }
 
@@ -73,6 +79,11 @@ impl IndexWriter {
     /// Whether there are no photos.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Grows with every commit.
+    pub fn generation(&self) -> u64 {
+        self.state.meta.generation
     }
 
     /// The photo folders of the last build.
@@ -112,22 +123,32 @@ impl IndexWriter {
     /// Applies all changes or none, and returns once they would survive a power cut.
     ///
     /// [`Error::Input`](crate::Error::Input) if they contradict the index or each other: an unknown photo, two photos at one
-    /// path, an embedding of another dimension.
+    /// path, an embedding of another dimension. After any other error they are in the index whole or not at all, and
+    /// only opening it anew can tell: until then, [`Error::Unwritten`](crate::Error::Unwritten).
     pub fn commit(&mut self, changes: Changes) -> Result<()> {
+        self.check_written()?;
         self.state.check(&changes)?;
         let written = self
             .state
             .apply(changes)
             .and_then(|writes| self.store.write(writes));
-        if written.is_err() {
-            self.reload()?;
-        }
+        self.is_unwritten = written.is_err();
         written
     }
 
     /// Shows the current state to queries that start from now on. Copies the whole index, so a build does
     /// it seldom; without changes since the last time it does nothing.
     pub fn publish(&mut self) -> Result<()> {
+        self.check_written()?;
+        let published = self.publish_state();
+        if published.is_err() {
+            // On a full disk nothing is worth more than the space.
+            let _ = folder::remove_drafts(&self.dir);
+        }
+        published
+    }
+
+    fn publish_state(&self) -> Result<()> {
         let State {
             meta,
             photos,
@@ -165,7 +186,7 @@ impl IndexWriter {
     ) -> Result<bool> {
         let State { vectors, graph, .. } = &self.state;
         let stale_rows = vectors.tail().len() + vectors.dead().len();
-        if stale_rows <= MAX_WITHOUT_GRAPH.max(graph.vectors.len() / STALE_PART) {
+        if stale_rows <= self.graph_above.max(graph.vectors.len() / STALE_PART) {
             return Ok(false);
         }
         self.rebuild_graph(cancel, progress)
@@ -177,21 +198,20 @@ impl IndexWriter {
         cancel: &AtomicBool,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<bool> {
+        self.check_written()?;
         let State { vectors, graph, .. } = &self.state;
         let live = vectors.live();
-        let needs_none = graph.vectors.is_empty() && live.len() <= MAX_WITHOUT_GRAPH;
+        let needs_none = graph.vectors.is_empty() && live.len() <= self.graph_above;
         if needs_none || (vectors.tail().is_empty() && vectors.dead().is_empty()) {
             return Ok(false);
         }
-        let graph = if live.len() > MAX_WITHOUT_GRAPH {
+        let graph = if live.len() > self.graph_above {
             self.build_graph(&live, cancel, progress)?
         } else {
             StoredGraph::default()
         };
         let switched = self.switch_graph(graph);
-        if switched.is_err() {
-            self.reload()?;
-        }
+        self.is_unwritten = switched.is_err();
         switched.map(|()| true)
     }
 
@@ -249,13 +269,12 @@ impl IndexWriter {
         self.store.remove_graphs_except(meta.graph)
     }
 
-    /// Forgets what a failed write left in memory.
-    fn reload(&mut self) -> Result<()> {
-        let meta = self
-            .store
-            .meta()?
-            .ok_or_else(|| self.store.damaged("its counters are gone"))?;
-        self.state = State::load(&self.store, meta)?;
+    fn check_written(&self) -> Result<()> {
+        if self.is_unwritten {
+            return Err(Error::Unwritten {
+                path: self.dir.clone(),
+            });
+        }
         Ok(())
     }
 }

@@ -284,8 +284,9 @@ impl<'a> Intake<'a> {
             self.commit()?;
         }
         let ended = self.end(roots, cancel);
-        self.publish()?;
-        ended?;
+        let published = self.publish();
+        // What ended it says more than what came of that.
+        ended.and(published)?;
         Ok(self.report)
     }
 

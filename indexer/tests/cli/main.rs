@@ -6,6 +6,8 @@ mod concurrency;
 mod crash;
 mod damage;
 mod dedupe;
+#[cfg(target_os = "linux")]
+mod faults;
 mod gc;
 mod ignore;
 mod model;
@@ -92,6 +94,11 @@ impl World {
     pub(crate) fn status(&self) -> Value {
         json(&self.bt_index(["status", "--json"]).assert().success())
     }
+}
+
+/// A number from the environment.
+pub(crate) fn setting(name: &str, default: usize) -> usize {
+    std::env::var(name).map_or(default, |value| value.parse().unwrap_or(default))
 }
 
 pub(crate) fn json(assert: &assert_cmd::assert::Assert) -> Value {
@@ -357,9 +364,7 @@ pub(crate) fn files_below(folder: &Path) -> Vec<PathBuf> {
 #[test]
 fn queries_work_while_a_build_runs_and_a_second_builder_is_refused() {
     let world = World::new();
-    for round in 0..10 {
-        crash::change_photos(&world, round);
-    }
+    crash::draw_many(&world);
     let mut build = crash::start_build(&world);
     let index = loop {
         assert!(

@@ -73,9 +73,7 @@ fn an_imported_index_takes_the_place_of_the_exported_one() {
 fn an_export_works_while_a_build_runs() {
     let world = World::new();
     world.build();
-    for round in 0..10 {
-        crash::change_photos(&world, round);
-    }
+    crash::draw_many(&world);
     let mut build = crash::start_build(&world);
     while world.status()["builder"].is_null() {
         assert!(

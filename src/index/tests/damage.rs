@@ -1,9 +1,9 @@
 //! Crashes, and files that are not what was written.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::{Rng, build, insert, open, photo, pins, problems};
+use super::{Rng, build, copy_dir, files, insert, open, photo, pins, problems};
 use crate::embedding::Embedding;
 use crate::error::{Error, Result};
 use crate::index::folder::{published_generation, snapshot_path, store_path};
@@ -67,30 +67,6 @@ fn a_damaged_snapshot_is_replaced_by_the_next_publication() {
     ));
     writer.publish().unwrap();
     assert_eq!(IndexReader::open(dir.path()).unwrap().len(), 1);
-}
-
-/// Every file below a folder.
-fn files(dir: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    entries
-        .flat_map(|path| {
-            if path.is_dir() {
-                files(&path)
-            } else {
-                vec![path]
-            }
-        })
-        .collect()
-}
-
-pub(super) fn copy_dir(from: &Path, to: &Path) {
-    for file in files(from) {
-        let target = to.join(file.strip_prefix(from).unwrap());
-        fs::create_dir_all(target.parent().unwrap()).unwrap();
-        fs::copy(&file, &target).unwrap();
-    }
 }
 
 #[test]

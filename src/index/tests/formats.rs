@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use super::damage::copy_dir;
+use super::copy_dir;
 use super::{build, embeddings, insert, photo, pins, problems};
 use crate::embedding::Embedding;
 use crate::error::Error;

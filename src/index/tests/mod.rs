@@ -6,12 +6,14 @@ mod damage;
 mod duplicates;
 mod formats;
 mod lifecycle;
+mod operations;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod repair;
 mod search;
 mod transfer;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -126,4 +128,28 @@ fn ids(candidates: &[Candidate]) -> Vec<PhotoId> {
 
 fn problems(dir: &Path) -> Vec<String> {
     verify(dir).unwrap().problems
+}
+
+/// Every file below a folder.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    entries
+        .flat_map(|path| {
+            if path.is_dir() {
+                files(&path)
+            } else {
+                vec![path]
+            }
+        })
+        .collect()
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    for file in files(from) {
+        let target = to.join(file.strip_prefix(from).unwrap());
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        fs::copy(&file, &target).unwrap();
+    }
 }

@@ -215,7 +215,7 @@ fn a_damaged_graph_is_built_anew_from_the_vectors() {
     });
     // The snapshot still has it.
     let copy = tempfile::tempdir().unwrap();
-    super::damage::copy_dir(dir.path(), copy.path());
+    super::copy_dir(dir.path(), copy.path());
     let report = mend(copy.path());
     assert_eq!(
         (report.photos, report.lost, report.rebuilt_graph),
