@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use bridgetower::{
     ContentHash, Embedding, Engine, EngineOptions, Error, IndexReader, IndexWriter, Photo, Pins,
@@ -237,6 +237,8 @@ impl Campaign {
             assert!(is_there, "{} is lost", path.display());
         }
         self.durable = stored;
+        // What a build that was killed has yet to notice need not stay.
+        self.durable.retain(|path, photo| is_as_recorded(path, photo));
     }
 
     /// A build to its end: the index holds what is in the folder.
@@ -266,6 +268,16 @@ impl Campaign {
                 .all(|(name, vector)| vector.cosine(&expected[name]) > 0.9999)
         );
     }
+}
+
+/// Whether the file is still the one that was read.
+fn is_as_recorded(path: &Path, photo: &Photo) -> bool {
+    let Ok(metadata) = path.metadata() else {
+        return false;
+    };
+    let modified = metadata.modified().expect("has a time");
+    let modified = modified.duration_since(UNIX_EPOCH).expect("is recent");
+    metadata.len() == photo.size && modified.as_nanos() == photo.mtime_ns as u128
 }
 
 /// Numbers that look random: a linear congruential generator.

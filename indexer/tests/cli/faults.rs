@@ -120,7 +120,7 @@ impl Lab {
             expected: Content::new(),
         };
         let index = self.start(&scenario);
-        self.run(&scenario, &index);
+        Self::run(&scenario, &index);
         scenario.expected = content(&index);
         scenario
     }
@@ -243,7 +243,7 @@ impl Lab {
         program
     }
 
-    fn run(&self, scenario: &Scenario, index: &Path) {
+    fn run(scenario: &Scenario, index: &Path) {
         let output = Self::program(scenario, index).output().expect("starts");
         let stderr = String::from_utf8_lossy(&output.stderr);
         // 1: there was nothing left to remove.
@@ -334,7 +334,7 @@ impl Lab {
             // An import goes to a new place.
             fs::remove_dir_all(index).expect("removes");
         }
-        self.run(scenario, index);
+        Self::run(scenario, index);
         let found = content(index);
         assert!(found.keys().eq(scenario.expected.keys()));
         for (path, (photo, vector)) in &found {
