@@ -15,7 +15,7 @@ fn kept(folder: &Path) -> Vec<PathBuf> {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
             files.extend(kept(&path));
-        } else {
+        } else if path.file_name() != Some("about.json".as_ref()) {
             files.push(path);
         }
     }
