@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use bridgetower::{
     ContentHash, Embedding, Engine, EngineOptions, Error, IndexReader, IndexWriter, Photo, Pins,
@@ -236,7 +236,11 @@ impl Campaign {
                 .is_some_and(|stored| stored.content_hash == photo.content_hash);
             assert!(is_there, "{} is lost", path.display());
         }
-        self.durable = stored;
+        // What a killed build has not taken out yet, the next one will.
+        self.durable = stored
+            .into_iter()
+            .filter(|(_, photo)| is_as_it_was(photo))
+            .collect();
     }
 
     /// A build to its end: the index holds what is in the folder.
@@ -266,6 +270,15 @@ impl Campaign {
                 .all(|(name, vector)| vector.cosine(&expected[name]) > 0.9999)
         );
     }
+}
+
+/// Whether the file is the one that was indexed.
+fn is_as_it_was(photo: &Photo) -> bool {
+    photo.path.metadata().is_ok_and(|file| {
+        let modified = file.modified().expect("has a time");
+        let since_1970 = modified.duration_since(UNIX_EPOCH).expect("is after 1970");
+        file.len() == photo.size && since_1970.as_nanos() as i64 == photo.mtime_ns
+    })
 }
 
 /// Numbers that look random: a linear congruential generator.
