@@ -236,9 +236,11 @@ impl Campaign {
                 .is_some_and(|stored| stored.content_hash == photo.content_hash);
             assert!(is_there, "{} is lost", path.display());
         }
-        self.durable = stored;
-        // What a build that was killed has yet to notice need not stay.
-        self.durable.retain(|path, photo| is_as_recorded(path, photo));
+        // What a killed build has not taken out yet, the next one will.
+        self.durable = stored
+            .into_iter()
+            .filter(|(_, photo)| is_as_it_was(photo))
+            .collect();
     }
 
     /// A build to its end: the index holds what is in the folder.
@@ -270,14 +272,13 @@ impl Campaign {
     }
 }
 
-/// Whether the file is still the one that was read.
-fn is_as_recorded(path: &Path, photo: &Photo) -> bool {
-    let Ok(metadata) = path.metadata() else {
-        return false;
-    };
-    let modified = metadata.modified().expect("has a time");
-    let modified = modified.duration_since(UNIX_EPOCH).expect("is recent");
-    metadata.len() == photo.size && modified.as_nanos() == photo.mtime_ns as u128
+/// Whether the file is the one that was indexed.
+fn is_as_it_was(photo: &Photo) -> bool {
+    photo.path.metadata().is_ok_and(|file| {
+        let modified = file.modified().expect("has a time");
+        let since_1970 = modified.duration_since(UNIX_EPOCH).expect("is after 1970");
+        file.len() == photo.size && since_1970.as_nanos() as i64 == photo.mtime_ns
+    })
 }
 
 /// Numbers that look random: a linear congruential generator.

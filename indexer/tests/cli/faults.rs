@@ -28,7 +28,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 #[test]
 fn a_failing_disk_costs_at_most_the_last_commit() {
     let (tries, mut random) = (
-        setting("BT_FAULTS", 2),
+        setting("BT_FAULTS", 1),
         crash::Random(setting("BT_SEED", 1)),
     );
     let tries_all = std::env::var("BT_FAULTS").is_ok_and(|tries| tries == "all");
