@@ -202,7 +202,7 @@ impl Subject {
                 "cut"
             }
             _ => {
-                bytes.extend((0..1 + random.below(300)).map(|_| random.below(256) as u8));
+                bytes.extend((0..=random.below(300)).map(|_| random.below(256) as u8));
                 "more at its end"
             }
         };
@@ -242,7 +242,7 @@ impl Trial<'_> {
         self.look("status", &["status"])?;
         self.look("dedupe", &["dedupe", "--exact", "--json"])?;
         // Every other time the build meets the damage itself.
-        if round % 2 == 0 || !self.subject.has_photos || !self.build("build")? {
+        if round.is_multiple_of(2) || !self.subject.has_photos || !self.build("build")? {
             self.look("verify", &["verify"])?;
             if !self.repair()? {
                 return Ok(());
