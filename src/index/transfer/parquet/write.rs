@@ -23,7 +23,7 @@ use crate::index::folder::sync_dir;
 use crate::index::reader::IndexReader;
 
 /// Photos of a row group, which is what a reader reads at once, and what is held in memory.
-const ROW_GROUP: usize = 16_384;
+const ROW_GROUP: usize = if cfg!(test) { 1000 } else { 16_384 };
 
 /// Writes the index to the file `photos.parquet` in `dir`; ARCHITECTURE.md describes it. Photos with equal
 /// embeddings have a copy each: a row is all that there is to know of a photo. As to other files in `dir`, and to
