@@ -624,9 +624,8 @@ mod tests {
     fn a_panic_in_sled_is_damage() {
         let outcome = guarded::<()>(Path::new("store"), || panic!("as sled does"));
         assert!(matches!(outcome, Err(Error::Corrupt { .. })));
-        let failed = std::io::Error::from_raw_os_error(5);
-        let message = format!("called `Result::unwrap()` on an `Err` value: {failed:?}");
-        let outcome = guarded::<()>(Path::new("store"), || panic!("{message}"));
+        let error = std::io::Error::from_raw_os_error(5);
+        let outcome = guarded::<()>(Path::new("store"), || panic!("as it unwraps: {error:?}"));
         assert!(
             matches!(outcome, Err(Error::Io { .. })),
             "unless the disk failed"

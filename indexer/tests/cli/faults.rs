@@ -70,6 +70,37 @@ struct Scenario {
     expected: Content,
 }
 
+impl Scenario {
+    /// The program, to be run on `index`.
+    fn program(&self, index: &Path) -> Command {
+        let mut program = Command::new(assert_cmd::cargo::cargo_bin("bt-index"));
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("BT_")) {
+            program.env_remove(name);
+        }
+        program
+            .env("BT_MODEL", fixture("checkpoints/tiny-random"))
+            .current_dir(index.parent().expect("the world"))
+            .arg("--index")
+            .arg(index)
+            .args(&self.command)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        program
+    }
+
+    fn run(&self, index: &Path) {
+        let output = self.program(index).output().expect("starts");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        // 1: there was nothing left to remove.
+        assert!(
+            matches!(output.status.code(), Some(0 | 1)),
+            "{}: {stderr}",
+            self.name
+        );
+    }
+}
+
 /// Photos and vectors by path.
 type Content = BTreeMap<PathBuf, (Photo, Embedding)>;
 
@@ -120,7 +151,7 @@ impl Lab {
             expected: Content::new(),
         };
         let index = self.start(&scenario);
-        Self::run(&scenario, &index);
+        scenario.run(&index);
         scenario.expected = content(&index);
         scenario
     }
@@ -225,40 +256,11 @@ impl Lab {
         index
     }
 
-    /// The program, to be run on `index` by the scenario.
-    fn program(scenario: &Scenario, index: &Path) -> Command {
-        let mut program = Command::new(assert_cmd::cargo::cargo_bin("bt-index"));
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("BT_")) {
-            program.env_remove(name);
-        }
-        program
-            .env("BT_MODEL", fixture("checkpoints/tiny-random"))
-            .current_dir(index.parent().expect("the world"))
-            .arg("--index")
-            .arg(index)
-            .args(&scenario.command)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        program
-    }
-
-    fn run(scenario: &Scenario, index: &Path) {
-        let output = Self::program(scenario, index).output().expect("starts");
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        // 1: there was nothing left to remove.
-        assert!(
-            matches!(output.status.code(), Some(0 | 1)),
-            "{}: {stderr}",
-            scenario.name
-        );
-    }
-
     /// How many calls the command makes that change the index folder.
     fn calls(&self, scenario: &Scenario) -> usize {
         let (index, log) = (self.start(scenario), self.at("log"));
         let _ = fs::remove_file(&log);
-        let mut program = Self::program(scenario, &index);
+        let mut program = scenario.program(&index);
         let program = preload(&mut program, &index).env("FAULTS_LOG", &log);
         let output = program.env("FAULTS_KIND", "error").output();
         assert!(output.expect("starts").status.success());
@@ -272,7 +274,7 @@ impl Lab {
             .before
             .as_ref()
             .map(|before| Durable::of(self, before));
-        let mut program = Self::program(scenario, &index);
+        let mut program = scenario.program(&index);
         let program = preload(&mut program, &index)
             .env("FAULTS_KIND", kind)
             .env("FAULTS_AT", moment.to_string())
@@ -334,7 +336,7 @@ impl Lab {
             // An import goes to a new place.
             fs::remove_dir_all(index).expect("removes");
         }
-        Self::run(scenario, index);
+        scenario.run(index);
         let found = content(index);
         assert!(found.keys().eq(scenario.expected.keys()));
         for (path, (photo, vector)) in &found {
