@@ -331,7 +331,9 @@ impl Trial<'_> {
         let out = self.damage.dir.path().join("out");
         fs::remove_dir_all(self.damage.dir.path().join("index")).expect("removes");
         if self.look("import", &["import", out.to_str().expect("UTF-8")])? {
-            self.queries(" of the import", false)?;
+            // index.json has no checksum of its own: a model that was none is found out by the first query.
+            let may_refuse = self.damage.file.ends_with("index.json");
+            self.queries(" of the import", may_refuse)?;
         }
         Ok(())
     }
