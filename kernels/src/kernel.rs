@@ -150,7 +150,7 @@ static KERNELS: &[Kernel] = &[
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 static KERNELS: &[Kernel] = &[];
 
-/// A [`Product`] with all that is written on top of it, compiled with its instructions: what the drivers call.
+/// A `Product` with all that is written on top of it, compiled with its instructions: what the drivers call.
 pub struct Kernel {
     set: &'static str,
     format: Format,

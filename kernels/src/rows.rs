@@ -54,7 +54,7 @@ impl Blocks {
     }
 }
 
-/// Activations `[M, K]` as products in one format read them: block after block of rows, laid out by [`round`].
+/// Activations `[M, K]` as products in one format read them: block after block of rows, laid out by `round`.
 pub struct Rounded {
     pub(crate) kernel: &'static Kernel,
     pub(crate) k: usize,
