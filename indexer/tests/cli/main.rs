@@ -325,10 +325,10 @@ fn a_damaged_index_is_refused_and_rebuilding_mends_it() {
     world.build();
     let mut damaged = 0;
     for file in files_below(&world.index()) {
-        let bytes = std::fs::read(&file).expect("reads");
-        if bytes.len() < 512 {
+        // sled replaces its table of pages whenever it is opened.
+        let Some(bytes) = std::fs::read(&file).ok().filter(|bytes| bytes.len() >= 512) else {
             continue;
-        }
+        };
         let mut broken = bytes.clone();
         let middle = bytes.len() / 3;
         broken[middle..middle + 64].fill(0xA5);
