@@ -15,6 +15,9 @@
 //! echo 'build index vectors.npy' | cargo bench --bench index -- -
 //! ```
 
+#[path = "clustered/photo.rs"]
+mod photo;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::ops::Range;
@@ -23,10 +26,11 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use bridgetower::{
-    Changes, ContentHash, DuplicateOptions, Embedding, IndexReader, IndexWriter, Photo, PhotoId,
-    PhotoMetadata, Pins, Plan, SearchOptions, compact, duplicates,
+    Changes, DuplicateOptions, Embedding, IndexReader, IndexWriter, PhotoId, Pins, Plan,
+    SearchOptions, compact, duplicates,
 };
 use npyz::NpyFile;
+use photo::photo;
 use serde_json::{Value, json};
 
 const COMMIT: usize = 1000;
@@ -228,24 +232,6 @@ impl Vectors {
             let vector = values.by_ref().take(dim).collect::<Result<_, _>>();
             Embedding::new(vector.expect("read")).expect("not zero")
         })
-    }
-}
-
-fn photo(number: usize) -> Photo {
-    let mut content_hash = [0; 32];
-    content_hash[..8].copy_from_slice(&number.to_le_bytes());
-    Photo {
-        path: PathBuf::from(format!(
-            "/home/someone/Pictures/{:04}/IMG_{number:07}.jpg",
-            number / 1000
-        )),
-        size: number as u64,
-        mtime_ns: 0,
-        content_hash: ContentHash(content_hash),
-        metadata: PhotoMetadata {
-            camera: Some("Apple iPhone 13".into()),
-            ..PhotoMetadata::default()
-        },
     }
 }
 

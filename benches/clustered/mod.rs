@@ -1,9 +1,11 @@
 //! Made-up photos. Their embeddings are unit vectors of 512 coordinates around 1000 random centres; centre and Gaussian
 //! noise have the same length, so photos of one group have a cosine of about 0.5 and of two groups about 0. Seed 42.
 
-use std::path::PathBuf;
+mod photo;
 
-use bridgetower::{ContentHash, Embedding, Photo, PhotoMetadata, Pins};
+use bridgetower::{Embedding, Pins};
+
+pub use photo::photo;
 
 pub const DIM: usize = 512;
 const GROUPS: usize = 1000;
@@ -14,24 +16,6 @@ pub fn pins() -> Pins {
         model_fingerprint: "0".repeat(64),
         preprocessing: "none".into(),
         dim: DIM,
-    }
-}
-
-pub fn photo(number: usize) -> Photo {
-    let mut content_hash = [0; 32];
-    content_hash[..8].copy_from_slice(&number.to_le_bytes());
-    Photo {
-        path: PathBuf::from(format!(
-            "/home/someone/Pictures/2024/{:03}/IMG_{number:06}.jpg",
-            number / 1000
-        )),
-        size: number as u64,
-        mtime_ns: 0,
-        content_hash: ContentHash(content_hash),
-        metadata: PhotoMetadata {
-            camera: Some("Apple iPhone 13".into()),
-            ..PhotoMetadata::default()
-        },
     }
 }
 

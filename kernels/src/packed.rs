@@ -350,7 +350,7 @@ pub(crate) unsafe fn finish<P: Product>(
 }
 
 /// Writes one column of floats into a panel.
-pub(crate) fn pack(format: Format, row: &[f32], column: usize, panel: &mut [Step]) {
+fn pack(format: Format, row: &[f32], column: usize, panel: &mut [Step]) {
     for (values, step) in row.chunks(format.values_per_word()).zip(panel) {
         let second = values.get(1).copied().unwrap_or(0.0);
         step.0[column] = word(format, values[0], second);
