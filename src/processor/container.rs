@@ -7,6 +7,8 @@ use crate::error::{Error, Result};
 /// Who decodes a file.
 #[derive(Clone, Copy)]
 pub enum Container {
+    /// [`jpeg`](super::jpeg).
+    Jpeg,
     /// Crate `image`.
     Native(ImageFormat),
     /// libheif: HEIC and AVIF.
@@ -20,6 +22,7 @@ impl Container {
             return Ok(Self::Heif);
         }
         let reason = match image::guess_format(bytes) {
+            Ok(ImageFormat::Jpeg) => return Ok(Self::Jpeg),
             Ok(format) if format.reading_enabled() => return Ok(Self::Native(format)),
             Ok(format) => format!("{} files are not read", format.to_mime_type()),
             Err(_) if bytes.is_empty() => "the file is empty".to_owned(),
@@ -35,15 +38,13 @@ impl Container {
         let output = u64::from(color.bytes_per_pixel());
         // What a decoder holds beside its output, per pixel.
         let working = match self {
-            // All coefficients of a progressive JPEG, 16 bits each.
-            Self::Native(ImageFormat::Jpeg) => 2 * RGB,
             // Canvas and frame of an animation, RGBA each; the planes of a still picture take less.
             Self::Native(ImageFormat::WebP) => 8,
             // A frame smaller than the screen, RGBA.
             Self::Native(ImageFormat::Gif) => 4,
             // The file's own samples; CMYK has one more than RGB.
             Self::Native(ImageFormat::Tiff) => output + output.div_ceil(RGB),
-            Self::Native(_) => 0,
+            Self::Native(_) | Self::Jpeg => 0,
             // Planes of up to 16 bits, and libheif's RGB before it is copied.
             Self::Heif => 3 * RGB,
         };

@@ -19,6 +19,7 @@ use image::{
 use super::container::Container;
 use super::exif::ExifFields;
 use super::heif;
+use super::jpeg::{self, JpegPicture, Layout};
 use crate::error::{Error, Result};
 use crate::photo::PhotoMetadata;
 
@@ -83,7 +84,7 @@ impl Encoded {
     /// The most memory that [`Self::decode`] holds at once, bytes, beside the file itself. Reads only the
     /// header, so that a caller can schedule decodes under a memory budget.
     ///
-    /// An upper bound: what a progressive JPEG or an animated WebP needs is counted for every JPEG or WebP.
+    /// An upper bound: what an animated WebP needs is counted for every WebP.
     pub fn decoded_bytes(&self) -> Result<u64> {
         shielded(|| Ok(self.header()?.peak_bytes))
     }
@@ -97,6 +98,10 @@ impl Encoded {
             let header = self.header()?;
             let exif = ExifFields::read(&self.bytes);
             let rgb = match header.container {
+                Container::Jpeg => {
+                    let picture = jpeg::decode(&self.bytes)?;
+                    upright(rgb_of(picture)?, exif.orientation)
+                }
                 Container::Native(format) => {
                     let decoder = self.decoder(format, header.peak_bytes)?;
                     let picture = DynamicImage::from_decoder(decoder)?;
@@ -118,7 +123,13 @@ impl Encoded {
 
     fn header(&self) -> Result<Header> {
         let container = Container::of(&self.bytes)?;
+        let mut jpeg_bytes = 0;
         let (width, height, color) = match container {
+            Container::Jpeg => {
+                let header = jpeg::header(&self.bytes)?;
+                jpeg_bytes = header.peak_bytes;
+                (header.width, header.height, ColorType::Rgb8)
+            }
             Container::Native(format) => {
                 let decoder = self.decoder(format, MAX_HEADER_BYTES)?;
                 let (width, height) = decoder.dimensions();
@@ -138,7 +149,9 @@ impl Encoded {
                 "{width}x{height} is {pixels} pixels; at most {MAX_PIXELS} are decoded"
             ));
         }
-        let peak_bytes = container.peak_bytes(pixels, color, self.bytes.len() as u64);
+        let peak_bytes = container
+            .peak_bytes(pixels, color, self.bytes.len() as u64)
+            .max(jpeg_bytes);
         Ok(Header {
             container,
             peak_bytes,
@@ -166,6 +179,31 @@ fn refuse_large_file(bytes: u64) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// Gray is repeated; inks are filters in front of white, one behind the other.
+fn rgb_of(picture: JpegPicture) -> Result<RgbImage> {
+    let samples = match picture.layout {
+        Layout::Gray => picture
+            .samples
+            .into_iter()
+            .flat_map(|gray| [gray; 3])
+            .collect(),
+        Layout::Rgb => picture.samples,
+        Layout::Cmyk => {
+            let shine = |ink: u8, black: u8| {
+                ((255 - u16::from(ink)) * (255 - u16::from(black)) / 255) as u8
+            };
+            let (inks, _) = picture.samples.as_chunks::<4>();
+            inks.iter()
+                .flat_map(|[c, m, y, k]| [shine(*c, *k), shine(*m, *k), shine(*y, *k)])
+                .collect()
+        }
+    };
+    RgbImage::from_raw(picture.width, picture.height, samples).map_or_else(
+        || refused("its decoder gave fewer pixels than it promised"),
+        Ok,
+    )
 }
 
 fn upright(picture: RgbImage, orientation: Orientation) -> RgbImage {
@@ -425,7 +463,6 @@ mod tests {
             ("rgb16.tiff", (100, 40)),
             ("stereo.mpo", (640, 480)),
             ("truncated.jpg", (100, 100)),
-            ("ultrahdr.jpg", (1512, 2688)),
         ] {
             let photo = Encoded::read(&folder.join(name)).unwrap().decode();
             assert_eq!(photo.unwrap().rgb.dimensions(), size, "{name}");
@@ -439,6 +476,8 @@ mod tests {
             "fuzz_oss36829.jpg",
             "text_named.jpg",
             "truncated.png",
+            // Ends where its first scan should begin.
+            "ultrahdr.jpg",
             "zero_bytes.jpg",
             "zero_width.gif",
         ] {
@@ -477,7 +516,6 @@ mod tests {
         assert!(bytes(&picture, ImageFormat::Png) >= 6_000_000);
         // 16 bits RGBA, and its RGB copy.
         assert!(bytes(&picture.to_rgba16().into(), ImageFormat::Png) >= 11_000_000);
-        // Output, and coefficients.
-        assert!(bytes(&picture, ImageFormat::Jpeg) >= 9_000_000);
+        assert!(bytes(&picture, ImageFormat::Jpeg) >= 6_000_000);
     }
 }

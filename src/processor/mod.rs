@@ -10,6 +10,7 @@ mod decode;
 mod exif;
 mod heif;
 mod image;
+mod jpeg;
 mod resize;
 mod text;
 
