@@ -1,9 +1,9 @@
 //! What reranking needs of a photo, kept from one query to the next.
 //!
-//! The image side of a match is the same for every query: decoding, image tower, bridge. Kept by the photo's content,
-//! so that a moved photo finds it again; under the model, its number format and the preprocessing, so that no other
-//! model does. States are rounded to bf16, also when they are computed and not read: a query's answer does not depend
-//! on what was kept.
+//! The image side of a match is the same for every query: decoding, image tower, bridge. Kept by the content that was
+//! read for it, so that a moved photo finds it again and an edited one does not; under the model, its number format and
+//! the preprocessing, so that no other model does. States are rounded to bf16, also when they are computed and not read:
+//! a query's answer does not depend on what was kept.
 //!
 //! One file a photo, written beside and renamed: any number of processes may read and write. A file that is missing,
 //! cut short or damaged is one that is computed again.
@@ -70,12 +70,20 @@ pub(crate) struct About {
     pub preprocessing: String,
     numbers: String,
     level: String,
+    /// [`FORMAT`]; 0 where an earlier program wrote none.
+    #[serde(default)]
+    format: u32,
 }
 
 impl About {
     /// What the folder `dir` says, if it does.
     pub fn read(dir: &Path) -> Option<Self> {
         serde_json::from_slice(&fs::read(dir.join(ABOUT)).ok()?).ok()
+    }
+
+    /// Whether an earlier program made the folder, in whose files nobody can trust.
+    pub fn is_outdated(&self) -> bool {
+        self.format < FORMAT
     }
 
     /// Whether it keeps photos at this level.
@@ -104,7 +112,14 @@ fn level_name(level: CacheLevel) -> String {
 const ABOUT: &str = "about.json";
 /// How a file is called that is being written.
 pub(crate) const PART_PREFIX: &str = "part-";
-const MAGIC: &[u8; 8] = b"BTKEPT01";
+/// What the files of a folder are.
+///
+/// | format | what is new |
+/// |---|---|
+/// | 0 | |
+/// | 2 | A file's name is the hash of what was read. It was that of the index's record, though the photo might have been edited since: some files hold the states of another picture. |
+const FORMAT: u32 = 2;
+const MAGIC: &[u8; 8] = b"BTKEPT02";
 /// Magic, count, rows, width.
 const HEADER: usize = 8 + 3 * 4;
 /// Tells apart what the threads of one process write.
@@ -123,9 +138,10 @@ impl PhotoCache {
             preprocessing: engine.processor().image().describe(),
             numbers: model.number_format().to_string(),
             level: level_name(level),
+            format: FORMAT,
         };
         let key = format!(
-            "{} {} {} {level:?}",
+            "{FORMAT} {} {} {} {level:?}",
             about.fingerprint, about.preprocessing, about.numbers
         );
         let key = blake3::hash(key.as_bytes()).to_hex();
@@ -191,11 +207,13 @@ impl PhotoCache {
         written.map_err(Error::io(&path))
     }
 
-    /// Removes what served least recently until the folder is below its limit; nothing where nothing was stored since.
+    /// Removes what earlier programs kept, and what served least recently until the folder is below its limit; nothing
+    /// where nothing was stored since.
     pub fn trim(&self) -> Result<()> {
         if !self.has_grown.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
+        self.remove_outdated();
         let mut files = self.files()?;
         let mut total: u64 = files.iter().map(|file| file.bytes).sum();
         if total <= self.limit {
@@ -212,6 +230,16 @@ impl PhotoCache {
             total -= file.bytes;
         }
         Ok(())
+    }
+
+    /// Removes the folders of earlier programs. What cannot be removed takes room, and does no other harm.
+    fn remove_outdated(&self) {
+        let folders = fs::read_dir(&self.root).into_iter().flatten().flatten();
+        for folder in folders.map(|entry| entry.path()) {
+            if About::read(&folder).is_some_and(|about| about.is_outdated()) {
+                let _ = fs::remove_dir_all(&folder);
+            }
+        }
     }
 
     /// All that is kept, by whatever model; nothing where there is no folder yet.
@@ -267,6 +295,7 @@ pub(crate) struct Filling<'a> {
 
 impl<'a> Filling<'a> {
     pub(crate) fn new(cache: &'a PhotoCache) -> Self {
+        cache.remove_outdated();
         // What cannot be listed cannot be written either, and that will be told.
         let files = cache.files().unwrap_or_default();
         let taken: u64 = files.iter().map(|file| file.bytes).sum();
@@ -464,6 +493,37 @@ mod tests {
     }
 
     #[test]
+    fn what_earlier_programs_kept_is_not_believed_and_goes_away() {
+        let (engine, dir) = (engine(), tempfile::tempdir().expect("tempdir"));
+        let cache =
+            PhotoCache::new(dir.path(), &engine, CacheLevel::Split, u64::MAX).expect("opens");
+        let kept = engine
+            .keep(CacheLevel::Split, &[pixels(&engine, 5)])
+            .expect("computes");
+        let hash = ContentHash([9; 32]);
+        let mut old = encode(&kept[0]).expect("encodes");
+        old[..8].copy_from_slice(b"BTKEPT01");
+        let end = old.len() - 8;
+        let sum = xxh3_64(&old[..end]).to_le_bytes();
+        old[end..].copy_from_slice(&sum);
+        // Where it would lie if the folder's name were still the same, and where it does lie.
+        let about = r#"{"model": "m", "fingerprint": "f", "preprocessing": "p", "numbers": "f32", "level": "split"}"#;
+        let folder = dir.path().join("0123456789abcdef");
+        for path in [cache.path(hash), folder.join("09/old")] {
+            fs::create_dir_all(path.parent().expect("a folder")).expect("creates");
+            fs::write(&path, &old).expect("writes");
+        }
+        fs::write(folder.join(ABOUT), about).expect("writes");
+        assert!(cache.load(hash).is_none());
+        assert!(!cache.path(hash).exists());
+
+        cache.store(hash, &kept[0]).expect("stores");
+        cache.trim().expect("trims");
+        assert!(!folder.exists());
+        assert!(cache.load(hash).is_some());
+    }
+
+    #[test]
     fn the_least_recently_used_leave_first() {
         let (engine, dir) = (engine(), tempfile::tempdir().expect("tempdir"));
         let kept = engine
@@ -504,6 +564,30 @@ mod tests {
         assert_eq!(fill(2..5), [true, false, false]);
         let there: Vec<u8> = (0..5).filter(|i| cache.load(hash(*i)).is_some()).collect();
         assert_eq!(there, [0, 1, 2]);
+    }
+
+    #[test]
+    fn filling_does_not_count_what_earlier_programs_kept() {
+        let (engine, dir) = (engine(), tempfile::tempdir().expect("tempdir"));
+        let kept = engine
+            .keep(CacheLevel::Split, &[pixels(&engine, 5)])
+            .expect("computes");
+        let size = encode(&kept[0]).expect("encodes").len() as u64;
+        let cache = PhotoCache::new(dir.path(), &engine, CacheLevel::Split, size).expect("opens");
+        let old = About {
+            format: 0,
+            ..cache.about.clone()
+        };
+        let folder = dir.path().join("old");
+        old.write(&folder).expect("writes");
+        fs::write(folder.join("kept"), vec![0; size as usize]).expect("writes");
+        let mut filling = Filling::new(&cache);
+        assert!(
+            filling
+                .store(ContentHash([1; 32]), &kept[0])
+                .expect("stores")
+        );
+        assert!(!folder.exists());
     }
 
     #[test]

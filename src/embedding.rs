@@ -22,7 +22,12 @@ impl Embedding {
             .map(|v| f64::from(*v).powi(2))
             .sum::<f64>()
             .sqrt();
-        if !norm.is_finite() || norm < 1e-12 {
+        if !norm.is_finite() {
+            return Err(Error::NoNumber {
+                what: "an embedding".into(),
+            });
+        }
+        if norm < 1e-12 {
             return Err(Error::Input {
                 reason: format!("an embedding of norm {norm} has no direction"),
             });

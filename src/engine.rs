@@ -77,6 +77,11 @@ impl ItmLogits {
         self.log_probability(true).exp() as f32
     }
 
+    /// Whether both are numbers: a damaged checkpoint or too narrow a number format computes NaN or infinity.
+    pub fn are_finite(self) -> bool {
+        self.no.is_finite() && self.yes.is_finite()
+    }
+
     /// Natural logarithm of the probability of a match, or of no match; exact where the probability itself
     /// would round to 1.
     pub(crate) fn log_probability(self, of_match: bool) -> f64 {
@@ -301,12 +306,22 @@ impl Engine {
         }
     }
 
-    /// ITM logits of one text with each photo of a batch, or of one photo with each text.
+    /// ITM logits of one text with each photo of a batch, or of one photo with each text. All are numbers.
     pub(crate) fn match_bridged(
         &self,
         texts: &Bridged,
         photos: &Bridged,
     ) -> Result<Vec<ItmLogits>> {
+        let logits = self.raw_match(texts, photos)?;
+        if logits.iter().all(|logits| logits.are_finite()) {
+            Ok(logits)
+        } else {
+            Err(self.no_number("a match"))
+        }
+    }
+
+    /// [`Self::match_bridged`], numbers or not: for who can leave one out.
+    pub(crate) fn raw_match(&self, texts: &Bridged, photos: &Bridged) -> Result<Vec<ItmLogits>> {
         let logits = self.model.match_logits(texts, photos)?;
         let logits = logits.to_vec2::<f32>()?;
         Ok(logits
@@ -371,6 +386,9 @@ impl Engine {
         let masks = mask_positions
             .map(|(position, _)| {
                 let probabilities: Vec<f32> = softmax(&logits.get(position)?, 0)?.to_vec1()?;
+                if !probabilities.iter().all(|p| p.is_finite()) {
+                    return Err(self.no_number("a masked word"));
+                }
                 Ok(FilledMask {
                     position,
                     candidates: likeliest(&probabilities, top)
@@ -406,12 +424,22 @@ impl Engine {
         let text = self.model.text_embeds(&text_states)?;
         let image = self.model.image_embeds(&image_states)?;
         let cross = self.model.cross_embeds(&fused)?;
+        let loss = self.model.contrastive_loss(&text, &image, &cross)?;
+        if !loss.is_finite() {
+            return Err(self.no_number("the contrastive loss"));
+        }
         Ok(Contrast {
-            loss: self.model.contrastive_loss(&text, &image, &cross)?,
+            loss,
             text_embeds: embeddings(&text)?,
             image_embeds: embeddings(&image)?,
             cross_embeds: embeddings(&cross)?,
         })
+    }
+
+    fn no_number(&self, what: &str) -> Error {
+        Error::NoNumber {
+            what: format!("{what} by {}", self.name),
+        }
     }
 
     /// The text tower, whose states serve both embeddings and matches.

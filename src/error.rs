@@ -11,6 +11,12 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     // --- photos ---
+    /// The file of an indexed photo holds something else by now.
+    #[error("{} changed since it was indexed", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// One picture could not be read; a build skips it and carries on.
     #[error("{reason}")]
     Photo {
@@ -26,6 +32,12 @@ pub enum Error {
         model: String,
         /// What was looked for and not found.
         reason: String,
+    },
+    /// The folder of the model that an index was built with is gone.
+    #[error("the index was built with the model in {model}, and there is no such folder any more")]
+    ModelMoved {
+        /// The folder.
+        model: String,
     },
     /// A checkpoint file is unreadable, truncated, or not what the configuration promises.
     #[error("checkpoint {}: {reason}", path.display())]
@@ -57,6 +69,20 @@ pub enum Error {
     /// A query without words.
     #[error("the query is empty")]
     EmptyQuery,
+    /// A part of a query that cannot be understood, or names no photo here.
+    #[error("{reason}")]
+    Term {
+        /// What is wrong with it, as it was typed.
+        reason: String,
+        /// What can be typed instead, in one line.
+        advice: &'static str,
+    },
+    /// The model's answer is NaN or infinite.
+    #[error("{what} computes to no number")]
+    NoNumber {
+        /// What was computed.
+        what: String,
+    },
     /// An input that the model cannot take.
     #[error("{reason}")]
     Input {
@@ -235,6 +261,9 @@ impl Error {
             Self::NoModel { .. } => {
                 "--model takes a folder with config.json and weights, a hub id such as BridgeTower/bridgetower-large-itm-mlm-itc, or demo, the small model that is part of the program"
             }
+            Self::ModelMoved { .. } => {
+                "if it was moved, --model says where it is now, and bt-index build --model DIR remembers it"
+            }
             Self::Checkpoint { .. } => {
                 "download the checkpoint again, or compare its config.json with its weights"
             }
@@ -247,6 +276,11 @@ impl Error {
             Self::Device { .. } => "--device cpu works everywhere",
             Self::EmptyQuery => "describe what the photo shows: bt-query \"a cat by a window\"",
             Self::Filter { accepted, .. } => accepted,
+            Self::Term { advice, .. } => advice,
+            Self::NoNumber { .. } => {
+                "the checkpoint is damaged, or the number format too narrow: try --precision f32, or download the checkpoint again"
+            }
+            Self::Changed { .. } => "bt-index build brings the index up to date",
             Self::NoIndex { .. } => {
                 "build one first: bt-index build ./photos (--index or BT_INDEX choose another place)"
             }

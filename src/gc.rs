@@ -36,6 +36,8 @@ pub enum Garbage {
     Stores,
     /// Kept of photos that left the index.
     GonePhotos,
+    /// Kept by an earlier version of this program, which no query reads any more.
+    Outdated,
     /// Kept for models, or preprocessing, that neither index nor reranking uses.
     OtherModels,
     /// Kept at other levels than the one asked for.
@@ -106,6 +108,7 @@ fn kept_for_nobody(
             Some(about) if !is_in_use(&about, index.pins(), options) => {
                 garbage.push((Garbage::OtherModels, folder));
             }
+            Some(about) if about.is_outdated() => garbage.push((Garbage::Outdated, folder)),
             Some(about) if options.level.is_some_and(|level| !about.is_of(level)) => {
                 garbage.push((Garbage::OtherLevels, folder));
             }
@@ -271,6 +274,18 @@ mod tests {
         assert_eq!(run(&only_split).removed[&Garbage::OtherLevels].0, 2);
         assert!(pixels.load(known).is_none() && split.load(known).is_some());
         assert_eq!(run(&GcOptions::default()), GcReport::default());
+
+        // A folder as programs made them that kept a photo by what the index knew of it.
+        let pins = engine.pins().expect("pins");
+        let about = serde_json::json!({
+            "model": "m", "fingerprint": pins.model_fingerprint, "preprocessing": pins.preprocessing,
+            "numbers": "f32", "level": "split",
+        });
+        let old = cache_path(dir.path()).join("0123456789abcdef");
+        fs::create_dir_all(&old).expect("creates");
+        fs::write(old.join("about.json"), about.to_string()).expect("writes");
+        assert_eq!(run(&GcOptions::default()).removed[&Garbage::Outdated].0, 1);
+        assert!(!old.exists() && split.load(known).is_some());
     }
 
     #[test]

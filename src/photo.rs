@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::civil::DateTime;
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,24 @@ pub struct Photo {
     pub content_hash: ContentHash,
     /// What the picture itself says.
     pub metadata: PhotoMetadata,
+}
+
+impl Photo {
+    /// Whether its file is the one that was recorded, as far as size and time tell.
+    pub(crate) fn is_untouched(&self) -> Result<bool> {
+        let failed = |error| Error::io(&self.path)(error);
+        let file = std::fs::metadata(&self.path).map_err(failed)?;
+        let modified = file.modified().map_err(failed)?;
+        Ok(file.is_file() && file.len() == self.size && nanoseconds(modified) == self.mtime_ns)
+    }
+}
+
+/// Nanoseconds since 1970-01-01 UTC, as [`Photo::mtime_ns`] counts them.
+pub(crate) fn nanoseconds(time: SystemTime) -> i64 {
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),
+        Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |ns| -ns),
+    }
 }
 
 /// What a picture says of itself.

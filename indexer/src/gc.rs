@@ -44,6 +44,7 @@ fn in_words(kind: Garbage) -> &'static str {
         Garbage::Drafts => "files that were never finished",
         Garbage::Stores => "files of stores that were replaced or never finished",
         Garbage::GonePhotos => "kept of photos that left the index",
+        Garbage::Outdated => "kept by an earlier version of this program",
         Garbage::OtherModels => "kept for other models or preprocessing",
         Garbage::OtherLevels => "kept at other levels",
     }
@@ -55,6 +56,7 @@ fn as_json(report: &GcReport, dry_run: bool) -> Value {
         Garbage::Drafts => "drafts",
         Garbage::Stores => "stores",
         Garbage::GonePhotos => "gone_photos",
+        Garbage::Outdated => "outdated",
         Garbage::OtherModels => "other_models",
         Garbage::OtherLevels => "other_levels",
     };

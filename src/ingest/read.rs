@@ -96,7 +96,7 @@ impl Source<'_> {
 
     fn decode(&self, file: &PhotoFile, known: &HashSet<ContentHash>) -> Result<Reading> {
         let encoded = Encoded::read(&file.path)?;
-        let content_hash = ContentHash(*blake3::hash(encoded.bytes()).as_bytes());
+        let content_hash = encoded.content_hash();
         if known.contains(&content_hash) {
             return Ok(Reading::Known(file.clone(), content_hash));
         }

@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use super::select::{ScanOptions, faults, faulty_patterns, holds_photos};
 use crate::error::{Error, Result};
+use crate::photo::nanoseconds;
 use crate::processor::is_photo;
 
 /// What a walk over the photo folders saw.
@@ -113,13 +114,6 @@ impl PhotoFile {
         let now = nanoseconds(SystemTime::now());
         let age = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
         (0..age).contains(&now.saturating_sub(self.mtime_ns))
-    }
-}
-
-fn nanoseconds(time: SystemTime) -> i64 {
-    match time.duration_since(UNIX_EPOCH) {
-        Ok(after) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),
-        Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |ns| -ns),
     }
 }
 

@@ -21,7 +21,7 @@ use super::exif::ExifFields;
 use super::heif;
 use super::jpeg::{self, JpegPicture, Layout};
 use crate::error::{Error, Result};
-use crate::photo::PhotoMetadata;
+use crate::photo::{ContentHash, Photo, PhotoMetadata};
 
 /// Larger files are not read.
 const MAX_FILE_BYTES: u64 = 512 << 20;
@@ -74,6 +74,23 @@ impl Encoded {
             .read_to_end(&mut bytes)
             .map_err(Error::io(path))?;
         Self::new(bytes)
+    }
+
+    /// Reads the file of an indexed photo; [`Error::Changed`] if it holds something else by now.
+    pub fn of(photo: &Photo) -> Result<Self> {
+        let encoded = Self::read(&photo.path)?;
+        if encoded.content_hash() == photo.content_hash {
+            Ok(encoded)
+        } else {
+            Err(Error::Changed {
+                path: photo.path.clone(),
+            })
+        }
+    }
+
+    /// BLAKE3 of the file's bytes.
+    pub fn content_hash(&self) -> ContentHash {
+        ContentHash(*blake3::hash(&self.bytes).as_bytes())
     }
 
     /// The file's bytes.
