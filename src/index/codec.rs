@@ -59,6 +59,14 @@ impl Pins {
         })
     }
 
+    /// Takes over the place where the same model is now, if the folder where it was is gone.
+    pub(super) fn follow(&mut self, given: &Self) {
+        let place = Path::new(&self.model_name);
+        if place.is_absolute() && !place.is_dir() {
+            self.model_name.clone_from(&given.model_name);
+        }
+    }
+
     fn describe(&self) -> String {
         let Self {
             model_name,

@@ -52,8 +52,9 @@ impl IndexWriter {
             State::create(dir, pins)?;
         }
         let store = Store::open(dir)?;
-        let meta = store.meta()?.ok_or_else(|| store.damaged("it is empty"))?;
+        let mut meta = store.meta()?.ok_or_else(|| store.damaged("it is empty"))?;
         meta.info.pins.check(pins, dir)?;
+        meta.info.pins.follow(pins);
         // A pointer that cannot be read is replaced by the next publication.
         let published = folder::last_published(dir);
         if published.is_some_and(|published| published > meta.generation) {

@@ -177,6 +177,47 @@ fn another_model_or_preprocessing_is_refused() {
 }
 
 #[test]
+fn a_model_that_was_moved_is_remembered_at_its_new_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let (here, there) = (dir.path().join("here"), dir.path().join("there"));
+    fs::create_dir(&here).unwrap();
+    let at = |place: &Path| Pins {
+        model_name: place.display().to_string(),
+        ..pins()
+    };
+    let index = dir.path().join("index");
+    let build = |pins: &Pins| {
+        let mut writer = IndexWriter::open(&index, pins).unwrap();
+        let roots = Some(vec!["/photos".into()]);
+        writer
+            .commit(Changes {
+                roots,
+                ..Changes::default()
+            })
+            .unwrap();
+        writer.publish().unwrap();
+        let reader = IndexReader::open(&index).unwrap();
+        reader.pins().model_name.clone()
+    };
+    let (old, new) = (at(&here), at(&there));
+    assert_eq!(build(&old), old.model_name);
+    // A second copy changes nothing while the first one is there.
+    fs::create_dir(&there).unwrap();
+    assert_eq!(build(&new), old.model_name);
+    fs::remove_dir(&here).unwrap();
+    assert_eq!(build(&new), new.model_name);
+    assert_eq!(build(&old), new.model_name);
+    // A hub id names no folder that could be gone.
+    let hub = Pins {
+        model_name: "a/b".into(),
+        ..pins()
+    };
+    fs::remove_dir(&there).unwrap();
+    assert_eq!(build(&hub), "a/b");
+    assert_eq!(build(&new), "a/b");
+}
+
+#[test]
 fn no_index_is_told_from_an_empty_one() {
     let dir = tempfile::tempdir().unwrap();
     assert!(matches!(
