@@ -37,7 +37,7 @@ impl FromStr for ContentHash {
     }
 }
 
-/// One photo's record: where it is, how to notice that it changed, and what its EXIF data says.
+/// One photo's record: where it is, how to notice that it changed, and what its metadata says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Photo {
     /// Absolute path.
@@ -77,11 +77,11 @@ pub struct PhotoMetadata {
     pub width: u32,
     /// Upright height, pixels.
     pub height: u32,
-    /// EXIF capture time, in the camera's local time.
+    /// Capture time, in the camera's local time.
     pub captured_at: Option<DateTime>,
-    /// EXIF position.
+    /// Where the picture was taken.
     pub gps: Option<GpsPosition>,
-    /// EXIF make and model, such as `Apple iPhone 13`.
+    /// Make and model of the camera, such as `Apple iPhone 13`.
     pub camera: Option<String>,
 }
 

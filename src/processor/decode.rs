@@ -17,9 +17,9 @@ use image::{
 };
 
 use super::container::Container;
-use super::exif::ExifFields;
 use super::heif;
 use super::jpeg::{self, JpegPicture, Layout};
+use super::metadata::EmbeddedMetadata;
 use crate::error::{Error, Result};
 use crate::photo::{ContentHash, Photo, PhotoMetadata};
 
@@ -53,7 +53,7 @@ pub struct Encoded {
 pub struct DecodedPhoto {
     /// The upright picture.
     pub rgb: RgbImage,
-    /// Its size, and what its EXIF data says.
+    /// Its size, and what its metadata says.
     pub metadata: PhotoMetadata,
 }
 
@@ -113,26 +113,26 @@ impl Encoded {
     pub fn decode(&self) -> Result<DecodedPhoto> {
         shielded(|| {
             let header = self.header()?;
-            let exif = ExifFields::read(&self.bytes);
+            let embedded = EmbeddedMetadata::read(&self.bytes);
             let rgb = match header.container {
                 Container::Jpeg => {
                     let picture = jpeg::decode(&self.bytes)?;
-                    upright(rgb_of(picture)?, exif.orientation)
+                    upright(rgb_of(picture)?, embedded.orientation)
                 }
                 Container::Native(format) => {
                     let decoder = self.decoder(format, header.peak_bytes)?;
                     let picture = DynamicImage::from_decoder(decoder)?;
-                    upright(picture.into_rgb8(), exif.orientation)
+                    upright(picture.into_rgb8(), embedded.orientation)
                 }
-                // libheif applies the container's own rotation, which EXIF only repeats.
+                // libheif applies the container's own rotation, which the metadata only repeats.
                 Container::Heif => heif::decode(&self.bytes)?,
             };
             let metadata = PhotoMetadata {
                 width: rgb.width(),
                 height: rgb.height(),
-                captured_at: exif.captured_at,
-                gps: exif.gps,
-                camera: exif.camera,
+                captured_at: embedded.captured_at,
+                gps: embedded.gps,
+                camera: embedded.camera,
             };
             Ok(DecodedPhoto { rgb, metadata })
         })

@@ -7,10 +7,10 @@
 
 mod container;
 mod decode;
-mod exif;
 mod heif;
 mod image;
 mod jpeg;
+mod metadata;
 mod resize;
 mod text;
 
