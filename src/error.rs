@@ -298,14 +298,14 @@ impl Error {
             }
             Self::Busy { .. } => "wait until it ends, or stop that process; queries work meanwhile",
             Self::NoFolder { .. } => {
-                "check the spelling, and that the drive is mounted; nothing was changed"
+                "check the spelling, and that the drive is mounted; if it was renamed, bt-index build NEW-NAME moves its photos; nothing was changed"
             }
             Self::NoFolders => "say where the photos are: bt-index build ./photos",
             Self::NoPhotos { .. } => {
                 "give a folder that holds JPEG, PNG, WebP, GIF, TIFF or BMP files; nothing was changed"
             }
             Self::AllLeftOut { .. } => {
-                "look at its .btignore files and --exclude, or give --hidden if they are hidden; nothing was changed (bt-index remove takes a whole folder out)"
+                "look at its .btignore files and --exclude, and give --hidden if they are hidden; thumbnails and trash are left out too; nothing was changed (bt-index remove takes a whole folder out)"
             }
             Self::Pattern { .. } => {
                 "--exclude takes what a line of .gitignore would say, such as 'raw/' or '*.png'; quote it, so that the shell leaves it alone"

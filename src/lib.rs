@@ -78,8 +78,8 @@ pub use index::{
     verify,
 };
 pub use ingest::{
-    BrokenFiles, BuildEvent, BuildOptions, BuildReport, ScanOptions, Survey, build, concerns_build,
-    find_photos, survey,
+    AwayFolder, BrokenFiles, BuildEvent, BuildOptions, BuildReport, Compare, ScanOptions, Survey,
+    build, concerns_build, find_photos, indexed_path, survey,
 };
 pub use photo::{ContentHash, GpsPosition, Photo, PhotoId, PhotoMetadata};
 pub use processor::{

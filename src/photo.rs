@@ -1,6 +1,7 @@
 //! What the index knows of a photo.
 
 use std::fmt;
+use std::fs::Metadata;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -46,6 +47,9 @@ pub struct Photo {
     pub size: u64,
     /// Modification time, nanoseconds since 1970-01-01 UTC.
     pub mtime_ns: i64,
+    /// When content or attributes of the file last changed, nanoseconds since 1970-01-01 UTC: no program can set it back,
+    /// as it can the modification time. `None` where the system does not tell, or an earlier version made the record.
+    pub ctime_ns: Option<i64>,
     /// BLAKE3 of the file.
     pub content_hash: ContentHash,
     /// What the picture itself says.
@@ -53,12 +57,16 @@ pub struct Photo {
 }
 
 impl Photo {
-    /// Whether its file is the one that was recorded, as far as size and time tell.
+    /// Whether its file is the one that was recorded, as far as size and times tell.
     pub(crate) fn is_untouched(&self) -> Result<bool> {
         let failed = |error| Error::io(&self.path)(error);
         let file = std::fs::metadata(&self.path).map_err(failed)?;
         let modified = file.modified().map_err(failed)?;
-        Ok(file.is_file() && file.len() == self.size && nanoseconds(modified) == self.mtime_ns)
+        let times = self.ctime_ns.zip(ctime_ns(&file));
+        Ok(file.is_file()
+            && file.len() == self.size
+            && nanoseconds(modified) == self.mtime_ns
+            && times.is_none_or(|(then, now)| then == now))
     }
 }
 
@@ -68,6 +76,20 @@ pub(crate) fn nanoseconds(time: SystemTime) -> i64 {
         Ok(after) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),
         Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |ns| -ns),
     }
+}
+
+/// A file's change time, as [`Photo::ctime_ns`] counts it.
+#[cfg(unix)]
+pub(crate) fn ctime_ns(file: &Metadata) -> Option<i64> {
+    use std::os::unix::fs::MetadataExt;
+    let seconds = file.ctime().checked_mul(1_000_000_000)?;
+    seconds.checked_add(file.ctime_nsec())
+}
+
+/// Windows has such a time, which the standard library does not tell.
+#[cfg(not(unix))]
+pub(crate) fn ctime_ns(_: &Metadata) -> Option<i64> {
+    None
 }
 
 /// What a picture says of itself.

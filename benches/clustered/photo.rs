@@ -14,6 +14,7 @@ pub fn photo(number: usize) -> Photo {
         )),
         size: number as u64,
         mtime_ns: 0,
+        ctime_ns: None,
         content_hash: ContentHash(content_hash),
         metadata: PhotoMetadata {
             camera: Some("Apple iPhone 13".into()),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bridgetower::{CacheLevel, ScanOptions};
+use bridgetower::{CacheLevel, Compare, ScanOptions};
 use bt_cli::{CacheArg, Generated, IndexArgs, ModelArgs, OutputArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -167,6 +167,9 @@ pub struct BuildArgs {
     #[arg(long)]
     pub rebuild: bool,
 
+    #[command(flatten)]
+    pub compare: CompareArgs,
+
     /// Photos embedded at once [default: what suits the device]
     #[arg(long, value_name = "N", env = "BT_BATCH", value_parser = clap::value_parser!(u16).range(1..=512))]
     pub batch: Option<u16>,
@@ -231,6 +234,33 @@ pub struct WatchArgs {
     pub no_events: bool,
 }
 
+/// What tells that a file is the one that the index knows.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// Read every file and compare its content, whatever its size and times say; with watch, at the first build
+    ///
+    /// Otherwise a file is read if its size, its modification time or the time of its last change of any kind (ctime)
+    /// differs from what the index holds.
+    #[arg(long, env = "BT_CHECKSUM")]
+    checksum: bool,
+
+    /// Go by size and modification time alone: for file systems that make up change times (ctime), so that every build
+    /// reads every file
+    #[arg(long, env = "BT_IGNORE_CTIME")]
+    ignore_ctime: bool,
+}
+
+impl CompareArgs {
+    /// What the library makes of them.
+    pub fn compare(&self) -> Compare {
+        match (self.checksum, self.ignore_ctime) {
+            (true, _) => Compare::Content,
+            (false, true) => Compare::Times,
+            (false, false) => Compare::default(),
+        }
+    }
+}
+
 /// Which files of the folders count.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What to leave out")]
@@ -238,7 +268,8 @@ pub struct SelectArgs {
     /// Leave out files and folders that match a line of .gitignore syntax; may be repeated
     ///
     /// Counts for this build only: what earlier builds took in leaves the index, and a later build without
-    /// it takes that in again. The lasting way is a file .btignore in the folder, with such lines in it.
+    /// it takes that in again. The lasting way is a file .btignore in the folder, with such lines in it. A line that
+    /// begins with ! takes in again what is left out otherwise, such as '!@eaDir/'.
     // No variable: a list of patterns has no separator that could not be part of one.
     #[arg(long, value_name = "GLOB")]
     pub exclude: Vec<String>,
@@ -250,6 +281,10 @@ pub struct SelectArgs {
     /// Stay on the file system of each folder; photos on others leave the index
     #[arg(long, env = "BT_ONE_FILE_SYSTEM")]
     pub one_file_system: bool,
+
+    /// Go into folders that links lead to, each folder once; photos behind links leave the index without it
+    #[arg(long, env = "BT_FOLLOW")]
+    pub follow: bool,
 }
 
 impl SelectArgs {
@@ -259,6 +294,7 @@ impl SelectArgs {
             exclude: self.exclude.clone(),
             hidden: self.hidden,
             one_file_system: self.one_file_system,
+            follow: self.follow,
         }
     }
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use bridgetower::{
-    BuildEvent, BuildOptions, BuildReport, CacheLevel, Engine, Error, IndexWriter, PhotoCache,
-    Status, cache_path, destroy,
+    AwayFolder, BuildEvent, BuildOptions, BuildReport, CacheLevel, Engine, Error, IndexWriter,
+    PhotoCache, Status, cache_path, destroy, find_photos, indexed_path,
 };
 use bt_cli::{DEFAULT_MODEL, DONE, OutputArgs};
 use indicatif::{HumanCount, ProgressBar};
@@ -20,7 +20,7 @@ use crate::args::{BuildArgs, Program};
 pub fn build(program: &Program, args: &BuildArgs) -> anyhow::Result<u8> {
     let started = Instant::now();
     let job = Job::new(program, args)?;
-    check_folders(&job.folders)?;
+    job.check_folders()?;
     let engine = job.load()?;
     let pins = engine.pins()?;
     let cache = job.cache(&engine)?;
@@ -56,6 +56,8 @@ pub struct Job<'a> {
     args: &'a BuildArgs,
     pub dir: PathBuf,
     pub folders: Vec<PathBuf>,
+    /// Those of earlier builds.
+    pub known: Vec<PathBuf>,
     pub options: BuildOptions<'static>,
     default_model: String,
 }
@@ -64,9 +66,12 @@ impl<'a> Job<'a> {
     pub fn new(program: &'a Program, args: &'a BuildArgs) -> anyhow::Result<Self> {
         let dir = program.index.dir()?;
         let published = published(&dir, args)?;
-        let folders = match &published {
-            Some(status) if args.folders.is_empty() => &status.roots,
-            _ => &args.folders,
+        let known = published.as_ref().map(|status| status.roots.clone());
+        let known = known.unwrap_or_default();
+        let folders = if args.folders.is_empty() {
+            &known
+        } else {
+            &args.folders
         };
         let scan = args.select.options();
         scan.check()?;
@@ -76,6 +81,7 @@ impl<'a> Job<'a> {
             program,
             args,
             folders: folders.clone(),
+            known,
             options: BuildOptions {
                 batch_size: args.batch.map(usize::from),
                 threads: args
@@ -83,11 +89,35 @@ impl<'a> Job<'a> {
                     .map_or(BuildOptions::default().threads, usize::from),
                 commit_every: Duration::from_secs(args.commit_every),
                 scan,
+                compare: args.compare.compare(),
                 ..BuildOptions::default()
             },
             default_model: default_model.to_owned(),
             dir,
         })
+    }
+
+    /// Wrong folders should be told before minutes of download, as wrong patterns are. One of an earlier build may be
+    /// away, but not while the index is thrown away.
+    fn check_folders(&self) -> Result<(), Error> {
+        if self.folders.is_empty() {
+            return Err(Error::NoFolders);
+        }
+        for folder in &self.folders {
+            if self.args.rebuild {
+                find_photos(std::slice::from_ref(folder), &self.options.scan)?;
+            } else if !folder.exists() && !self.knows(folder) {
+                let path = folder.clone();
+                return Err(Error::NoFolder { path });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a folder was in an earlier build.
+    pub fn knows(&self, folder: &Path) -> bool {
+        let path = indexed_path(folder);
+        self.known.iter().any(|root| path.starts_with(root))
     }
 
     pub fn load(&self) -> Result<Engine, Error> {
@@ -162,19 +192,6 @@ fn published(dir: &Path, args: &BuildArgs) -> Result<Option<Status>, Error> {
     }
 }
 
-/// Wrong folders should be told before minutes of download, as wrong patterns are.
-fn check_folders(folders: &[PathBuf]) -> Result<(), Error> {
-    if folders.is_empty() {
-        return Err(Error::NoFolders);
-    }
-    match folders.iter().find(|folder| !folder.exists()) {
-        Some(folder) => Err(Error::NoFolder {
-            path: folder.clone(),
-        }),
-        None => Ok(()),
-    }
-}
-
 /// Ctrl-C asks the build to commit and stop; a second one ends the process at once, which is safe too.
 pub fn cancel_on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
     on_interrupt(|| {})
@@ -201,6 +218,8 @@ pub struct Screen<'a> {
     bar: ProgressBar,
     /// Files that need no warning any more, with the reason.
     pub silent: HashSet<(PathBuf, String)>,
+    /// Whether to say what is wrong with whole folders.
+    pub tells_of_folders: bool,
 }
 
 impl<'a> Screen<'a> {
@@ -210,6 +229,13 @@ impl<'a> Screen<'a> {
                 .bar("{bar:30} {human_pos}/{human_len} photos  {per_sec}  {eta} left  {msg}"),
             output,
             silent: HashSet::new(),
+            tells_of_folders: true,
+        }
+    }
+
+    fn tell(&self, problem: impl FnOnce() -> String) {
+        if self.tells_of_folders {
+            self.bar.suspend(|| self.output.warn(problem()));
         }
     }
 
@@ -236,6 +262,12 @@ impl<'a> Screen<'a> {
                     });
                 }
             }
+            BuildEvent::Away(folder) => self.tell(|| about_away(folder)),
+            BuildEvent::Renamed { folder } => self.tell(|| {
+                let folder = folder.display();
+                format!("{folder} is gone, and all its photos were found elsewhere: it was renamed, and is built no more")
+            }),
+            BuildEvent::PassedOver { links } => self.tell(|| about_links(links)),
             BuildEvent::Committed { photos } => {
                 self.bar
                     .set_message(format!("{} safe", HumanCount(*photos as u64)));
@@ -248,6 +280,30 @@ impl<'a> Screen<'a> {
             BuildEvent::Published => {}
         }
     }
+}
+
+fn about_away(folder: &AwayFolder) -> String {
+    let AwayFolder {
+        path,
+        reason,
+        photos,
+    } = folder;
+    let photos = HumanCount(*photos as u64);
+    let path = path.display();
+    format!(
+        "{reason}; the index keeps what it knows there (photos: {photos}). If the folder was renamed, bt-index build NEW-NAME \
+         moves them; if it is gone for good, bt-index remove {path} takes them out"
+    )
+}
+
+/// One line for people.
+pub fn about_links(links: &[PathBuf]) -> String {
+    let first = links.first().map(|link| link.display().to_string());
+    format!(
+        "links to folders passed over: {}, such as {}; --follow takes in the photos there",
+        HumanCount(links.len() as u64),
+        first.unwrap_or_default()
+    )
 }
 
 /// What a build did, in a line for people.
@@ -280,6 +336,20 @@ pub fn as_json(report: &BuildReport, photos: usize, took: Duration) -> serde_jso
         .iter()
         .map(|(path, reason)| json!({"path": path.to_string_lossy(), "reason": reason}))
         .collect();
+    let away: Vec<_> = report
+        .away
+        .iter()
+        .map(|away| {
+            let folder = away.path.to_string_lossy();
+            json!({"folder": folder, "reason": away.reason, "photos": away.photos})
+        })
+        .collect();
+    let lossy = |paths: &[PathBuf]| -> Vec<String> {
+        let paths = paths.iter();
+        paths
+            .map(|path| path.to_string_lossy().into_owned())
+            .collect()
+    };
     json!({
         "photos": photos,
         "found": report.found,
@@ -290,6 +360,9 @@ pub fn as_json(report: &BuildReport, photos: usize, took: Duration) -> serde_jso
         "removed": report.removed,
         "skipped": skipped,
         "unsettled": report.unsettled.len(),
+        "away": away,
+        "renamed": lossy(&report.renamed),
+        "links": lossy(&report.links),
         "seconds": took.as_secs_f64(),
     })
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bridgetower::{Changes, Error, IndexReader, IndexWriter, Status};
+use bridgetower::{Changes, Error, IndexReader, IndexWriter, Status, indexed_path};
 use bt_cli::{DONE, FAILED, NOTHING_FOUND};
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::json;
@@ -125,11 +125,8 @@ pub fn remove(program: &Program, paths: &[PathBuf]) -> anyhow::Result<u8> {
     let dir = program.index.dir()?;
     let pins = IndexReader::open(&dir)?.pins().clone();
     let mut writer = IndexWriter::open(&dir, &pins)?;
-    let mut unwanted = Vec::with_capacity(paths.len());
-    for path in paths {
-        // The file itself may be gone already.
-        unwanted.push(path.canonicalize().or_else(|_| std::path::absolute(path))?);
-    }
+    // The file itself may be gone already.
+    let unwanted: Vec<_> = paths.iter().map(|path| indexed_path(path)).collect();
     let is_unwanted =
         |path: &std::path::Path| unwanted.iter().any(|unwanted| path.starts_with(unwanted));
     let remove: Vec<_> = writer

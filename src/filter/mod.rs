@@ -138,6 +138,7 @@ mod tests {
             path: "/photos/2023/paris/IMG_0042.JPG".into(),
             size: 1,
             mtime_ns: 1_700_000_000_000_000_000, // 2023-11-14 22:13:20 UTC
+            ctime_ns: None,
             content_hash: ContentHash([0; 32]),
             metadata: PhotoMetadata {
                 width: 4032,

@@ -19,7 +19,8 @@ use crate::photo::{ContentHash, GpsPosition, Photo, PhotoId, PhotoMetadata};
 /// |---|---|
 /// | 1 | |
 /// | 2 | `meta` holds the sum over all records and vectors |
-pub(crate) const FORMAT: u32 = 2;
+/// | 3 | a record holds when the file's entry last changed |
+pub(crate) const FORMAT: u32 = 3;
 /// The earliest format that is read. A layout that changes stays here under its old format.
 pub(crate) const OLDEST_FORMAT: u32 = 1;
 
@@ -197,8 +198,14 @@ pub(crate) fn is_readable(format: u64) -> bool {
 /// What a record adds to [`Meta::sum`]; the same whatever the format it is stored in.
 pub(crate) fn photo_digest(id: PhotoId, record: &PhotoRecord) -> u64 {
     // A path that cannot be stored cannot be in the sum of what is stored.
-    let stored = store_photo(record).ok();
-    stored.map_or(0, |stored| xxh3_64_with_seed(&body_of(&stored), id.0))
+    store_photo(record).map_or(0, |stored| {
+        // One without a change time may be stored in format 2, and counts as it did there.
+        let body = match stored.ctime_ns {
+            None => body_of(&stored.photo),
+            Some(_) => body_of(&stored),
+        };
+        xxh3_64_with_seed(&body, id.0)
+    })
 }
 
 /// What a vector adds to [`Meta::sum`].
@@ -220,21 +227,30 @@ fn store_photo(record: &PhotoRecord) -> Result<StoredPhoto> {
         camera,
     } = photo.metadata.clone();
     Ok(StoredPhoto {
-        vector: vector.0,
-        path: path_to_bytes(&photo.path)?,
-        size: photo.size,
-        mtime_ns: photo.mtime_ns,
-        content_hash: photo.content_hash.0,
-        width,
-        height,
-        captured_at: captured_at.map(StoredDateTime::from),
-        gps: gps.map(|gps| (gps.latitude, gps.longitude)),
-        camera,
+        ctime_ns: photo.ctime_ns,
+        photo: StoredPhoto2 {
+            vector: vector.0,
+            path: path_to_bytes(&photo.path)?,
+            size: photo.size,
+            mtime_ns: photo.mtime_ns,
+            content_hash: photo.content_hash.0,
+            width,
+            height,
+            captured_at: captured_at.map(StoredDateTime::from),
+            gps: gps.map(|gps| (gps.latitude, gps.longitude)),
+            camera,
+        },
     })
 }
 
 pub(crate) fn decode_photo(sealed: &[u8]) -> Result<PhotoRecord, Unreadable> {
-    let stored: StoredPhoto = decode(sealed)?;
+    let (stored, ctime_ns) = match open_seal(sealed)? {
+        (1 | 2, body) => (decode_body(body)?, None),
+        (_, body) => {
+            let StoredPhoto { photo, ctime_ns } = decode_body(body)?;
+            (photo, ctime_ns)
+        }
+    };
     let gps = stored.gps.map(|(latitude, longitude)| GpsPosition {
         latitude,
         longitude,
@@ -248,6 +264,7 @@ pub(crate) fn decode_photo(sealed: &[u8]) -> Result<PhotoRecord, Unreadable> {
             path: path_from_bytes(stored.path)?,
             size: stored.size,
             mtime_ns: stored.mtime_ns,
+            ctime_ns,
             content_hash: ContentHash(stored.content_hash),
             metadata: PhotoMetadata {
                 width: stored.width,
@@ -306,6 +323,13 @@ pub(crate) fn decode_meta(sealed: &[u8]) -> Result<Meta, Unreadable> {
 
 #[derive(Encode, Decode)]
 struct StoredPhoto {
+    photo: StoredPhoto2,
+    ctime_ns: Option<i64>,
+}
+
+/// All of it in formats 1 and 2.
+#[derive(Encode, Decode)]
+struct StoredPhoto2 {
     vector: u64,
     path: Vec<u8>,
     size: u64,
@@ -479,6 +503,7 @@ mod tests {
                 path: "/photos/a.jpg".into(),
                 size: 3_000_000,
                 mtime_ns: -5,
+                ctime_ns: Some(1_700_000_000_123_456_789),
                 content_hash: ContentHash([9; 32]),
                 metadata: PhotoMetadata {
                     width: 4000,
@@ -501,6 +526,20 @@ mod tests {
             decode_photo(&encode_photo(&record).unwrap()).unwrap(),
             record
         );
+    }
+
+    /// What was committed in format 2 has to add up as it did then.
+    #[test]
+    fn a_photo_of_format_2_counts_as_it_did_and_has_no_change_time() {
+        let mut record = record();
+        let stored = store_photo(&record).unwrap().photo;
+        let sealed = seal_as(2, body_of(&stored));
+        record.photo.ctime_ns = None;
+        assert_eq!(decode_photo(&sealed).unwrap(), record);
+        let digest = xxh3_64_with_seed(&body_of(&stored), 5);
+        assert_eq!(photo_digest(PhotoId(5), &record), digest);
+        record.photo.ctime_ns = Some(0);
+        assert_ne!(photo_digest(PhotoId(5), &record), digest);
     }
 
     #[cfg(unix)]

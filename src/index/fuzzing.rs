@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use super::codec::{
-    Unreadable, decode_info, decode_meta, decode_photo, encode_info, encode_meta, encode_photo,
-    seal, unseal,
+    FORMAT, OLDEST_FORMAT, Unreadable, decode_info, decode_meta, decode_photo, encode_info,
+    encode_meta, encode_photo, seal_as, unseal,
 };
 use super::folder::{published_generation, snapshot_path};
 use super::graph::{Effort, FlatGraph};
@@ -23,7 +23,9 @@ use crate::error::Result;
 /// A sealed record, or the body of one. What decodes must come back from what it encodes to.
 pub fn records(data: &[u8]) {
     drop(unseal(data));
-    for sealed in [data.to_vec(), seal(data.iter().copied())] {
+    let formats = OLDEST_FORMAT..=FORMAT;
+    let sealed = formats.map(|format| seal_as(format, data.iter().copied()));
+    for sealed in sealed.chain([data.to_vec()]) {
         round_trip(&sealed, decode_photo, encode_photo);
         round_trip(&sealed, decode_info, encode_info);
         round_trip(&sealed, decode_meta, encode_meta);

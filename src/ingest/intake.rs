@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use super::plan::Plan;
 use super::read::{Reading, Source};
+use super::roots::{is_below, is_lost};
 use super::scan::PhotoFile;
-use super::{BuildEvent, BuildOptions, BuildReport};
+use super::{AwayFolder, BuildEvent, BuildOptions, BuildReport};
 use crate::cache::{Filling, Kept};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -21,6 +23,9 @@ const LONGEST_BATCH: Duration = Duration::from_secs(20);
 /// Publishing may take one part in this many of a build's time.
 const PUBLISH_SHARE: u32 = 20;
 
+/// Records that are brought up to date at once, where that needs no reading.
+const DATED_AT_ONCE: usize = 4096;
+
 /// What has been read and is not yet committed, and what a commit does to the index.
 pub(super) struct Intake<'a> {
     pub(super) writer: &'a mut IndexWriter,
@@ -32,6 +37,10 @@ pub(super) struct Intake<'a> {
     cache: Option<Filling<'a>>,
     /// Photos whose file is no longer where it was; one of them may turn up elsewhere.
     pub(super) gone: HashSet<PhotoId>,
+    /// Folders of earlier builds that this one does not see.
+    pub(super) unseen_roots: Vec<PathBuf>,
+    /// What was in those of them that are gone; looked for once it matters.
+    adrift: Option<Adrift>,
     /// Waiting for the model.
     batch: Vec<(Photo, Pixels)>,
     pub(super) batch_size: usize,
@@ -47,6 +56,15 @@ pub(super) struct Intake<'a> {
     /// None in a new index, whose first photos shall be found at once.
     last_publish: Option<Instant>,
     publish_took: Duration,
+}
+
+/// What was in folders of earlier builds that are no longer there: on an unplugged drive, or renamed. In that case the
+/// photos turn up in another folder.
+struct Adrift {
+    folders: Vec<PathBuf>,
+    photos: HashSet<PhotoId>,
+    /// Some of the folders, of which photos turned up.
+    found: HashSet<PathBuf>,
 }
 
 impl<'a> Intake<'a> {
@@ -67,6 +85,8 @@ impl<'a> Intake<'a> {
             report,
             cache: options.cache.map(Filling::new),
             gone: HashSet::new(),
+            unseen_roots: Vec::new(),
+            adrift: None,
             batch: Vec::new(),
             batch_size: options.batch_size.unwrap_or(engine.batch_size()).max(1),
             changes: Changes::default(),
@@ -78,6 +98,24 @@ impl<'a> Intake<'a> {
             last_publish,
             publish_took: Duration::ZERO,
         }
+    }
+
+    /// Completes records that were made without a change time. No file is read for that.
+    pub(super) fn date(&mut self, files: &[PhotoFile], cancel: &AtomicBool) -> Result<()> {
+        for files in files.chunks(DATED_AT_ONCE) {
+            if cancel.load(Ordering::Relaxed) {
+                break;
+            }
+            for file in files {
+                if let Some((id, photo)) = self.writer.by_path(&file.path) {
+                    let mut photo = photo.clone();
+                    photo.ctime_ns = file.stamp.ctime_ns;
+                    self.changes.update.push((id, photo));
+                }
+            }
+            self.commit()?;
+        }
+        Ok(())
     }
 
     /// Takes in what the readers send, until they end or the build is cancelled.
@@ -135,29 +173,48 @@ impl<'a> Intake<'a> {
         let removed = &self.changes.remove;
         let same = self.writer.by_content(content_hash).iter().copied();
         let same: Vec<PhotoId> = same.filter(|id| !removed.contains(id)).collect();
-        let Some(known) = same.first().and_then(|id| self.writer.photo(*id)) else {
+        let own = self.writer.by_path(&file.path).map(|(id, _)| id);
+        let own = own.filter(|id| same.contains(id));
+        let Some(&first) = own.as_ref().or(same.first()) else {
+            return false;
+        };
+        let Some(known) = self.writer.photo(first) else {
             return false;
         };
         let photo = photo(file, content_hash, known.metadata.clone());
-        let own = self
-            .writer
-            .by_path(&file.path)
-            .map(|(id, _)| id)
-            .filter(|id| same.contains(id));
-        let moved = same.iter().copied().find(|id| self.gone.contains(id));
+        if own.is_some() && photo == *known {
+            self.report.unchanged += 1;
+            self.progress();
+            return true;
+        }
         if own.is_none() {
             self.displace(&file.path);
         }
-        match own.or(moved) {
-            Some(id) => {
-                self.gone.remove(&id);
-                self.changes.update.push((id, photo));
-            }
-            None => self.changes.copy.push((photo, same[0])),
+        match own.or_else(|| self.moved(&same)) {
+            Some(id) => self.changes.update.push((id, photo)),
+            None => self.changes.copy.push((photo, first)),
         }
         self.report.recognised += 1;
         self.progress();
         true
+    }
+
+    /// One of these photos whose file is no longer where it was.
+    fn moved(&mut self, photos: &[PhotoId]) -> Option<PhotoId> {
+        if let Some(&id) = photos.iter().find(|id| self.gone.contains(id)) {
+            self.gone.remove(&id);
+            return Some(id);
+        }
+        let (writer, roots) = (&self.writer, &self.unseen_roots);
+        let adrift = self
+            .adrift
+            .get_or_insert_with(|| Adrift::new(writer, roots));
+        let id = *photos.iter().find(|id| adrift.photos.contains(id))?;
+        adrift.photos.remove(&id);
+        let path = &writer.photo(id)?.path;
+        let folder = adrift.folders.iter().find(|it| path.starts_with(it))?;
+        adrift.found.insert(folder.clone());
+        Some(id)
     }
 
     /// Takes out what the index holds at `path`: another picture is there now.
@@ -273,17 +330,13 @@ impl<'a> Intake<'a> {
     }
 
     /// Commits the rest, ends the build if it saw everything, and publishes.
-    pub(super) fn finish(
-        mut self,
-        roots: Vec<PathBuf>,
-        cancel: &AtomicBool,
-    ) -> Result<BuildReport> {
+    pub(super) fn finish(mut self, plan: &Plan, cancel: &AtomicBool) -> Result<BuildReport> {
         // A commit may bring back twins, and they may need the model after all.
         while !(self.batch.is_empty() && self.changes.is_empty()) {
             self.embed()?;
             self.commit()?;
         }
-        let ended = self.end(roots, cancel);
+        let ended = self.end(plan, cancel);
         let published = self.publish();
         // What ended it says more than what came of that.
         ended.and(published)?;
@@ -291,13 +344,14 @@ impl<'a> Intake<'a> {
     }
 
     /// What only a build that saw everything may do: take out what is gone, and mend the graph.
-    fn end(&mut self, roots: Vec<PathBuf>, cancel: &AtomicBool) -> Result<()> {
+    fn end(&mut self, plan: &Plan, cancel: &AtomicBool) -> Result<()> {
         if cancel.load(Ordering::Relaxed) {
             return Err(Error::Cancelled);
         }
         self.report.removed = self.gone.len();
         self.changes.remove.extend(self.gone.drain());
-        self.changes.roots = Some(self.all_roots(roots));
+        self.look_after_lost_folders();
+        self.changes.roots = Some(self.all_roots(plan));
         self.commit()?;
         let on_event = &mut self.on_event;
         self.writer
@@ -307,10 +361,43 @@ impl<'a> Intake<'a> {
         Ok(())
     }
 
+    /// A folder that is gone was renamed if all its photos turned up elsewhere. If only some did, the others stay,
+    /// since they may have been left behind on a drive.
+    fn look_after_lost_folders(&mut self) {
+        let Some(adrift) = self.adrift.take() else {
+            return;
+        };
+        for folder in adrift.folders {
+            if !adrift.found.contains(&folder) {
+                continue;
+            }
+            let photos = self.writer.photos();
+            let left = photos.filter(|(_, photo)| photo.path.starts_with(&folder));
+            let left = left.count();
+            self.report.away.retain(|away| away.path != folder);
+            if left == 0 {
+                (self.on_event)(BuildEvent::Renamed { folder: &folder });
+                self.report.renamed.push(folder);
+            } else {
+                let away = AwayFolder {
+                    reason: Error::NoFolder {
+                        path: folder.clone(),
+                    }
+                    .to_string(),
+                    path: folder,
+                    photos: left,
+                };
+                (self.on_event)(BuildEvent::Away(&away));
+                self.report.away.push(away);
+            }
+        }
+    }
+
     /// The folders of this build and of earlier ones; a folder inside another one goes with it.
-    fn all_roots(&self, roots: Vec<PathBuf>) -> Vec<PathBuf> {
-        let mut all = roots;
-        all.extend_from_slice(self.writer.roots());
+    fn all_roots(&self, plan: &Plan) -> Vec<PathBuf> {
+        let unseen = self.unseen_roots.iter();
+        let unseen = unseen.filter(|root| !self.report.renamed.contains(root));
+        let mut all: Vec<PathBuf> = plan.roots().iter().chain(unseen).cloned().collect();
         all.sort();
         all.dedup_by(|inner, outer| inner.starts_with(outer));
         all
@@ -322,11 +409,26 @@ impl<'a> Intake<'a> {
     }
 }
 
+impl Adrift {
+    fn new(index: &IndexWriter, roots: &[PathBuf]) -> Self {
+        let lost = roots.iter().filter(|root| is_lost(root));
+        let folders: Vec<_> = lost.cloned().collect();
+        let photos = index.photos();
+        let photos = photos.filter(|(_, photo)| is_below(&folders, &photo.path));
+        Self {
+            photos: photos.map(|(id, _)| id).collect(),
+            folders,
+            found: HashSet::new(),
+        }
+    }
+}
+
 fn photo(file: &PhotoFile, content_hash: ContentHash, metadata: PhotoMetadata) -> Photo {
     Photo {
         path: file.path.clone(),
-        size: file.size,
-        mtime_ns: file.mtime_ns,
+        size: file.stamp.size,
+        mtime_ns: file.stamp.mtime_ns,
+        ctime_ns: file.stamp.ctime_ns,
         content_hash,
         metadata,
     }

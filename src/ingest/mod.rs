@@ -8,9 +8,15 @@
 //! again from what is there. Photos leave the index only at the end of a build that saw everything.
 
 mod intake;
+mod others;
+mod plan;
 mod read;
+mod roots;
 mod scan;
 mod select;
+mod stamp;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -19,13 +25,20 @@ use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use self::intake::Intake;
+use self::plan::Plan;
 use self::read::{MemoryBudget, Reader, Source};
-use self::scan::{PhotoFile, canonical_roots, scan};
+pub use self::roots::indexed_path;
+use self::scan::{PhotoFile, Scan, scan};
 pub use self::select::{ScanOptions, concerns_build};
+use self::stamp::Stamp;
 use crate::cache::PhotoCache;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::index::{IndexReader, IndexWriter};
+
+/// Why a link to a folder is skipped that the index knows photos behind.
+const NOTHING_BEHIND: &str =
+    "it leads to no photo, as a link to an unmounted drive does; the index keeps what was there";
 
 /// What decoding may hold in memory at once, all threads together, bytes.
 const DECODE_MEMORY: u64 = 768 << 20;
@@ -43,6 +56,8 @@ pub struct BuildOptions<'a> {
     pub publish_every: Duration,
     /// Which photos of the folders count.
     pub scan: ScanOptions,
+    /// What tells that a file is the one that the index knows.
+    pub compare: Compare,
     /// Where what reranking needs of the photos embedded is kept, until that is full; nowhere where `None`.
     pub cache: Option<&'a PhotoCache>,
     /// A file that changed less than this ago may still be being written: what the index knows of it stays as
@@ -60,11 +75,25 @@ impl Default for BuildOptions<'_> {
             commit_every: Duration::from_secs(10),
             publish_every: Duration::from_secs(60),
             scan: ScanOptions::default(),
+            compare: Compare::default(),
             cache: None,
             settle: Duration::ZERO,
             broken: BrokenFiles::default(),
         }
     }
+}
+
+/// What tells that the file at a path is the one that the index knows. All others are read, and recognised by their
+/// content.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Compare {
+    /// Size and modification time: for file systems that make up change times.
+    Times,
+    /// Those, and the change time where both sides know it.
+    #[default]
+    ChangeTime,
+    /// The content: every file is read.
+    Content,
 }
 
 /// Files that cannot be decoded, as they were when that was tried.
@@ -93,6 +122,18 @@ pub enum BuildEvent<'a> {
         /// Why.
         reason: &'a str,
     },
+    /// A folder is not there or looks empty; the index keeps what it knows of it, and the build goes on.
+    Away(&'a AwayFolder),
+    /// A folder of earlier builds is gone, and all its photos were found elsewhere: it is no longer built.
+    Renamed {
+        /// Where it was.
+        folder: &'a Path,
+    },
+    /// Links to folders are not followed, and nothing else leads to those.
+    PassedOver {
+        /// All of them.
+        links: &'a [PathBuf],
+    },
     /// What reranking needs of further photos is not kept; the build goes on.
     CacheStopped {
         /// Why.
@@ -114,6 +155,17 @@ pub enum BuildEvent<'a> {
     Published,
 }
 
+/// A photo folder in which there was nothing to see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AwayFolder {
+    /// Its path, as far as it exists without links.
+    pub path: PathBuf,
+    /// What there is instead.
+    pub reason: String,
+    /// Photos that the index keeps below it.
+    pub photos: usize,
+}
+
 /// What a build did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BuildReport {
@@ -133,38 +185,43 @@ pub struct BuildReport {
     pub skipped: Vec<(PathBuf, String)>,
     /// Files that were being written, left for a later build.
     pub unsettled: Vec<PathBuf>,
+    /// Folders that are not there or look empty.
+    pub away: Vec<AwayFolder>,
+    /// Folders of earlier builds that are gone, all their photos having been found elsewhere.
+    pub renamed: Vec<PathBuf>,
+    /// Links to folders that were passed over.
+    pub links: Vec<PathBuf>,
     /// Of the files left out, those that cannot be decoded; and those that [`BuildOptions::broken`] named.
     pub broken: BrokenFiles,
 }
 
 /// What a build would find to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Survey {
     /// Photos that came, changed or went.
     pub changes: usize,
     /// Files that are being written.
     pub unsettled: usize,
+    /// Folders that are not there or look empty.
+    pub away: Vec<AwayFolder>,
 }
 
 /// Compares `folders` with what was last published in the index. Neither waits for a builder nor keeps one
 /// waiting, and takes far less time than to open a large index for changes.
 pub fn survey(index: &IndexReader, folders: &[PathBuf], options: &BuildOptions) -> Result<Survey> {
-    let roots = canonical_roots(folders)?;
-    let scan = scan(&roots, &options.scan)?;
+    let mut scan = scan(folders, &options.scan)?;
     let mut known = HashMap::with_capacity(index.len());
     for photo in index.photos() {
         let (_, photo) = photo?;
-        known.insert(photo.path, (photo.size, photo.mtime_ns));
+        let stamp = Stamp::of_photo(&photo);
+        known.insert(photo.path, stamp);
     }
-    let is_known = |file: &PhotoFile| known.get(&file.path) == Some(&(file.size, file.mtime_ns));
-    let plan = Plan::new(is_known, scan.files, options);
-    let unseen: Vec<PathBuf> = scan.unreadable.into_iter().map(|(path, _)| path).collect();
-    let gone = known
-        .keys()
-        .filter(|path| plan.misses(path, &roots, &unseen));
+    let plan = Plan::new(&mut scan, |path| known.get(path).copied(), options);
+    let gone = known.keys().filter(|path| plan.misses(path));
     Ok(Survey {
         changes: plan.to_read.len() + gone.count(),
         unsettled: plan.unsettled.len(),
+        away: away(scan.away, || known.keys().map(PathBuf::as_path)),
     })
 }
 
@@ -187,36 +244,15 @@ pub fn build(
     if folders.is_empty() {
         return Err(Error::NoFolders);
     }
-    let roots = canonical_roots(folders)?;
-    let scan = scan(&roots, &options.scan)?;
-    let is_known = |file: &PhotoFile| {
-        let known = writer.by_path(&file.path);
-        known.is_some_and(|(_, photo)| (photo.size, photo.mtime_ns) == (file.size, file.mtime_ns))
+    let mut scan = scan(folders, &options.scan)?;
+    let known = |path: &Path| {
+        writer
+            .by_path(path)
+            .map(|(_, photo)| Stamp::of_photo(photo))
     };
-    let mut plan = Plan::new(is_known, scan.files, options);
-    on_event(BuildEvent::Planned {
-        found: plan.in_folders.len(),
-        to_read: plan.to_read.len(),
-    });
-    let mut report = BuildReport {
-        found: plan.in_folders.len(),
-        unchanged: plan.unchanged,
-        unsettled: std::mem::take(&mut plan.unsettled),
-        broken: std::mem::take(&mut plan.broken),
-        ..BuildReport::default()
-    };
-    for (path, reason) in scan.unreadable {
-        on_event(BuildEvent::Skipped {
-            path: &path,
-            reason: &reason,
-        });
-        report.skipped.push((path, reason));
-    }
-    let unseen: Vec<PathBuf> = report
-        .skipped
-        .iter()
-        .map(|(path, _)| path.clone())
-        .collect();
+    let mut plan = Plan::new(&mut scan, known, options);
+    let report = report(scan, &mut plan, writer);
+    tell(&report, plan.to_read.len(), on_event);
     let source = Source {
         processor: engine.processor(),
         memory: MemoryBudget::new(DECODE_MEMORY),
@@ -224,8 +260,12 @@ pub fn build(
     };
     let mut intake = Intake::new(writer, engine, options, report, &source, on_event);
     let photos = intake.writer.photos();
-    let gone = photos.filter(|(_, photo)| plan.misses(&photo.path, &roots, &unseen));
+    let gone = photos.filter(|(_, photo)| plan.misses(&photo.path));
     intake.gone = gone.map(|(id, _)| id).collect();
+    let earlier = intake.writer.roots().iter();
+    let unseen = earlier.filter(|root| !plan.sees(root));
+    intake.unseen_roots = unseen.cloned().collect();
+    intake.date(&plan.undated, cancel)?;
 
     std::thread::scope(|scope| {
         let (send, receive) = sync_channel(2 * intake.batch_size);
@@ -237,50 +277,63 @@ pub fn build(
         scope.spawn(move || reader.read_all(to_read, options.threads, cancel, &send));
         intake.take_all(receive, cancel)
     })?;
-    intake.finish(roots, cancel)
+    intake.finish(&plan, cancel)
+}
+
+/// What is known before the first file is read.
+fn report(scan: Scan, plan: &mut Plan, index: &IndexWriter) -> BuildReport {
+    let paths = || index.photos().map(|(_, photo)| photo.path.as_path());
+    let mut skipped = scan.unreadable;
+    skipped.extend(scan.not_files);
+    let hollow = scan.hollow.into_iter();
+    // Any link may lead nowhere. This one led to photos.
+    let hollow = hollow.filter(|link| paths().any(|photo| photo.starts_with(link)));
+    skipped.extend(hollow.map(|link| (link, NOTHING_BEHIND.to_owned())));
+    BuildReport {
+        found: plan.found(),
+        unchanged: plan.unchanged,
+        unsettled: std::mem::take(&mut plan.unsettled),
+        broken: std::mem::take(&mut plan.broken),
+        skipped,
+        away: away(scan.away, paths),
+        links: scan.links,
+        ..BuildReport::default()
+    }
+}
+
+fn tell(report: &BuildReport, to_read: usize, on_event: &mut dyn FnMut(BuildEvent)) {
+    on_event(BuildEvent::Planned {
+        found: report.found,
+        to_read,
+    });
+    for (path, reason) in &report.skipped {
+        on_event(BuildEvent::Skipped { path, reason });
+    }
+    for folder in &report.away {
+        on_event(BuildEvent::Away(folder));
+    }
+    if !report.links.is_empty() {
+        on_event(BuildEvent::PassedOver {
+            links: &report.links,
+        });
+    }
+}
+
+/// Folders in which there was nothing to see, with what the index holds of them.
+fn away<'p, I: Iterator<Item = &'p Path>>(
+    folders: Vec<(PathBuf, Error)>,
+    photos: impl Fn() -> I,
+) -> Vec<AwayFolder> {
+    let folders = folders.into_iter().map(|(path, reason)| AwayFolder {
+        photos: photos().filter(|photo| photo.starts_with(&path)).count(),
+        reason: reason.to_string(),
+        path,
+    });
+    folders.collect()
 }
 
 /// The photos that a build of `folders` would look at, sorted by path.
 pub fn find_photos(folders: &[PathBuf], options: &ScanOptions) -> Result<Vec<PathBuf>> {
-    let scan = scan(&canonical_roots(folders)?, options)?;
+    let scan = scan(folders, options)?;
     Ok(scan.files.into_iter().map(|file| file.path).collect())
-}
-
-/// The difference between the folders and the index.
-#[derive(Default)]
-struct Plan {
-    unchanged: usize,
-    to_read: Vec<PhotoFile>,
-    unsettled: Vec<PathBuf>,
-    broken: BrokenFiles,
-    in_folders: HashSet<PathBuf>,
-}
-
-impl Plan {
-    fn new(
-        is_known: impl Fn(&PhotoFile) -> bool,
-        files: Vec<PhotoFile>,
-        options: &BuildOptions,
-    ) -> Self {
-        let mut plan = Self::default();
-        for file in files {
-            plan.in_folders.insert(file.path.clone());
-            if is_known(&file) {
-                plan.unchanged += 1;
-            } else if options.broken.0.contains(&file) {
-                plan.broken.0.insert(file);
-            } else if file.is_newer_than(options.settle) {
-                plan.unsettled.push(file.path);
-            } else {
-                plan.to_read.push(file);
-            }
-        }
-        plan
-    }
-
-    /// Whether a photo of the index should be below `roots` and is not, except below what could not be seen.
-    fn misses(&self, photo: &Path, roots: &[PathBuf], unseen: &[PathBuf]) -> bool {
-        let below = |folders: &[PathBuf]| folders.iter().any(|folder| photo.starts_with(folder));
-        below(roots) && !below(unseen) && !self.in_folders.contains(photo)
-    }
 }

@@ -86,9 +86,9 @@ impl Source<'_> {
         let reading = self.decode(&file, known);
         let is_broken = matches!(reading, Err(Error::Photo { .. }));
         let was_read = is_broken || reading.is_ok();
-        if was_read && now().as_ref() != Some(&file)
-            || is_broken && file.is_newer_than(PATIENCE * self.settle)
-        {
+        // The change time that is kept is the one before reading: what changes it meanwhile is read again next time.
+        let is_as_it_was = || now().is_some_and(|now| now.stamp.is_as_large_and_old(&file.stamp));
+        if was_read && !is_as_it_was() || is_broken && file.is_newer_than(PATIENCE * self.settle) {
             return Reading::Changing(file);
         }
         reading.unwrap_or_else(|error| Reading::Unreadable(file, error))

@@ -1,10 +1,15 @@
 //! Which photos a folder holds.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::select::{ScanOptions, faults, faulty_patterns, holds_photos};
+use ignore::Walk;
+
+use super::roots::{indexed_path, resolve};
+use super::select::{ScanOptions, Visited, faults, faulty_patterns, holds_photos, is_loop};
+use super::stamp::Stamp;
 use crate::error::{Error, Result};
 use crate::photo::nanoseconds;
 use crate::processor::is_photo;
@@ -12,10 +17,24 @@ use crate::processor::is_photo;
 /// What a walk over the photo folders saw.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
+    /// The folders that hold photos: absolute, without links, sorted, each once.
+    pub(super) roots: Vec<PathBuf>,
+    /// Folders that are not there or look empty, as an unmounted drive does, and why. What was known below them is
+    /// kept.
+    pub(super) away: Vec<(PathBuf, Error)>,
+    /// Folders that were given by a path with links, and what they are.
+    pub(super) linked_roots: Vec<(PathBuf, PathBuf)>,
     /// Photos, sorted by path, each once.
     pub(super) files: Vec<PhotoFile>,
     /// Files and folders that could not be looked at, with the reason. What was known below them is kept.
     pub(super) unreadable: Vec<(PathBuf, String)>,
+    /// What is named like a photo and is no file, with what it is.
+    pub(super) not_files: Vec<(PathBuf, String)>,
+    /// Links to folders that nothing else leads to, and that were not followed.
+    pub(super) links: Vec<PathBuf>,
+    /// Links that were to be followed, and that lead to nothing, or to no photo, as those to an unmounted drive do.
+    /// What was known below them is kept.
+    pub(super) hollow: Vec<PathBuf>,
 }
 
 /// A file that may be a photo.
@@ -23,75 +42,192 @@ pub(super) struct Scan {
 pub(super) struct PhotoFile {
     /// Absolute path.
     pub(super) path: PathBuf,
-    /// Bytes.
-    pub(super) size: u64,
-    /// Modification time, nanoseconds since 1970-01-01 UTC.
-    pub(super) mtime_ns: i64,
+    /// How to notice that it changed.
+    pub(super) stamp: Stamp,
 }
 
-/// The folders as absolute paths without links, each once; all must exist.
-pub(super) fn canonical_roots(folders: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let mut roots = Vec::with_capacity(folders.len());
-    for folder in folders {
-        let root = folder
-            .canonicalize()
-            .map_err(|source| match source.kind() {
-                std::io::ErrorKind::NotFound => Error::NoFolder {
-                    path: folder.clone(),
-                },
-                _ => Error::io(folder)(source),
-            })?;
-        roots.push(root);
-    }
-    roots.sort();
-    roots.dedup();
-    Ok(roots)
-}
-
-/// Walks `roots` for what `options` selects. Links to files are followed, links to folders are not, so that
-/// a loop cannot form. No photo at all is an error: an unmounted drive looks like that.
-pub(super) fn scan(roots: &[PathBuf], options: &ScanOptions) -> Result<Scan> {
+/// Walks `folders` for what `options` selects. Links to files are followed. That one folder is missing or holds no
+/// photo does not keep the others from being seen; that all are is an error.
+pub(super) fn scan(folders: &[PathBuf], options: &ScanOptions) -> Result<Scan> {
     options.check()?;
-    let mut seen = HashSet::new();
     let mut scan = Scan::default();
+    let mut roots = BTreeSet::new();
+    for folder in folders {
+        match resolve(folder) {
+            Ok(root) => {
+                if root != *folder {
+                    scan.linked_roots.push((folder.clone(), root.clone()));
+                }
+                roots.insert(root);
+            }
+            Err(error) => scan.away.push((indexed_path(folder), error)),
+        }
+    }
+    let mut walker = Walker {
+        options,
+        scan,
+        seen: HashSet::new(),
+        visited: Visited::default(),
+        links: BTreeMap::new(),
+        followed: Vec::new(),
+    };
+    for root in &roots {
+        walker.walk(root)?;
+    }
+    walker.settle_links()?;
+    let mut scan = walker.end();
     for root in roots {
-        let before = seen.len();
-        for entry in options.walk(root)? {
+        if scan.has_photos_below(&root) {
+            scan.roots.push(root);
+        } else {
+            let reason = why_empty(&root);
+            scan.away.push((root, reason));
+        }
+    }
+    if scan.roots.is_empty() && !scan.away.is_empty() {
+        return Err(scan.away.swap_remove(0).1);
+    }
+    Ok(scan)
+}
+
+/// Why no photo was found in a folder.
+fn why_empty(root: &Path) -> Error {
+    let path = root.to_owned();
+    match root.read_dir() {
+        Err(source) if root.is_dir() => Error::io(root)(source),
+        _ if holds_photos(root) => Error::AllLeftOut { path },
+        _ => Error::NoPhotos { path },
+    }
+}
+
+/// A walk under way.
+struct Walker<'a> {
+    options: &'a ScanOptions,
+    scan: Scan,
+    seen: HashSet<PathBuf>,
+    visited: Visited,
+    /// Links to folders, by the folder that they are in and the root that this is below.
+    links: BTreeMap<(PathBuf, PathBuf), BTreeSet<PathBuf>>,
+    followed: Vec<PathBuf>,
+}
+
+impl Walker<'_> {
+    fn walk(&mut self, root: &Path) -> Result<()> {
+        let walk = self.options.walk(root, &self.visited)?;
+        self.take_all(walk, root);
+        Ok(())
+    }
+
+    fn take_all(&mut self, walk: Walk, root: &Path) {
+        for entry in walk {
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(error) => {
-                    scan.unreadable.extend(faults(&error, root));
+                    self.complain(&error, root);
                     continue;
                 }
             };
             let path = entry.path();
-            if entry.file_type().is_some_and(|kind| kind.is_dir()) {
-                scan.unreadable.extend(faulty_patterns(path));
-                continue;
+            let kind = entry.file_type();
+            if kind.is_some_and(|kind| kind.is_dir()) {
+                if entry.path_is_symlink() && entry.depth() > 0 {
+                    self.followed.push(path.to_owned());
+                }
+                self.scan.unreadable.extend(faulty_patterns(path));
+            } else if kind.is_some_and(|kind| kind.is_symlink()) {
+                self.take_link(path, root);
+            } else if is_photo(path) {
+                self.take(path, std::fs::metadata(path));
             }
-            if !is_photo(path) {
-                continue;
-            }
-            match PhotoFile::at(path) {
-                Ok(Some(file)) if seen.insert(file.path.clone()) => scan.files.push(file),
-                Ok(_) => {}
-                Err(error) => scan.unreadable.push((path.into(), error.to_string())),
-            }
-        }
-        if seen.len() == before && scan.files.iter().all(|file| !file.path.starts_with(root)) {
-            let path = root.clone();
-            return Err(if holds_photos(root) {
-                Error::AllLeftOut { path }
-            } else {
-                Error::NoPhotos { path }
-            });
         }
     }
-    scan.files.sort();
-    // A folder inside another one is walked twice.
-    scan.unreadable.sort();
-    scan.unreadable.dedup();
-    Ok(scan)
+
+    fn take_link(&mut self, path: &Path, root: &Path) {
+        match std::fs::metadata(path) {
+            Ok(found) if found.is_dir() => {
+                let parent = path.parent().unwrap_or(root);
+                let links = self.links.entry((root.to_owned(), parent.to_owned()));
+                links.or_default().insert(path.to_owned());
+            }
+            found if is_photo(path) => self.take(path, found),
+            Err(_) if self.options.follow => self.scan.hollow.push(path.to_owned()),
+            _ => {}
+        }
+    }
+
+    fn take(&mut self, path: &Path, found: std::io::Result<Metadata>) {
+        match found.and_then(|found| Ok((Stamp::of(&found)?, found))) {
+            Ok((stamp, found)) if found.is_file() => {
+                if self.seen.insert(path.to_owned()) {
+                    let path = path.to_owned();
+                    self.scan.files.push(PhotoFile { path, stamp });
+                }
+            }
+            Ok(_) => {
+                let reason = "it is no file, but a pipe, a socket or a device";
+                self.scan.not_files.push((path.into(), reason.into()));
+            }
+            Err(error) => self.scan.unreadable.push((path.into(), error.to_string())),
+        }
+    }
+
+    /// A loop of links hides nothing, and a link that leads nowhere may have led to a folder.
+    fn complain(&mut self, error: &ignore::Error, root: &Path) {
+        if is_loop(error) {
+            return;
+        }
+        for (path, reason) in faults(error, root) {
+            if path.is_symlink() && !path.exists() && !is_photo(&path) {
+                self.scan.hollow.push(path);
+            } else {
+                self.scan.unreadable.push((path, reason));
+            }
+        }
+    }
+
+    /// Follows the links to folders that were found, or keeps those that hide photos from us. First come the folders
+    /// themselves, so that photos are known by their own path where they have one.
+    fn settle_links(&mut self) -> Result<()> {
+        for ((root, parent), links) in std::mem::take(&mut self.links) {
+            if self.options.follow {
+                let options = self.options;
+                let walk = options.walk_links(&root, &parent, links, &self.visited)?;
+                self.take_all(walk, &root);
+            } else {
+                let is_seen = |link: &PathBuf| {
+                    let real = link.canonicalize();
+                    real.is_ok_and(|real| self.visited.contains(&real))
+                };
+                let unseen = links.into_iter().filter(|link| !is_seen(link));
+                self.scan.links.extend(unseen);
+            }
+        }
+        Ok(())
+    }
+
+    fn end(self) -> Scan {
+        let mut scan = self.scan;
+        scan.files.sort();
+        // A folder inside another one is walked twice.
+        for complaints in [&mut scan.unreadable, &mut scan.not_files] {
+            complaints.sort();
+            complaints.dedup();
+        }
+        for link in self.followed {
+            if !scan.has_photos_below(&link) {
+                scan.hollow.push(link);
+            }
+        }
+        scan
+    }
+}
+
+impl Scan {
+    fn has_photos_below(&self, folder: &Path) -> bool {
+        let first = self.files.partition_point(|file| *file.path < *folder);
+        let first = self.files.get(first);
+        first.is_some_and(|file| file.path.starts_with(folder))
+    }
 }
 
 impl PhotoFile {
@@ -103,8 +239,7 @@ impl PhotoFile {
         }
         Ok(Some(Self {
             path: path.into(),
-            size: metadata.len(),
-            mtime_ns: nanoseconds(metadata.modified()?),
+            stamp: Stamp::of(&metadata)?,
         }))
     }
 
@@ -113,230 +248,6 @@ impl PhotoFile {
     pub(super) fn is_newer_than(&self, age: Duration) -> bool {
         let now = nanoseconds(SystemTime::now());
         let age = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
-        (0..age).contains(&now.saturating_sub(self.mtime_ns))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn touch(path: &Path) {
-        std::fs::create_dir_all(path.parent().expect("has a parent")).expect("creates");
-        std::fs::write(path, b"x").expect("writes");
-    }
-
-    #[test]
-    fn photos_are_found_by_name_and_hidden_ones_left_out() {
-        let dir = tempfile::tempdir().expect("tempdir");
-        for name in ["b.JPG", "a/c.png", "a/notes.txt", ".thumbs/d.jpg", ".e.jpg"] {
-            touch(&dir.path().join(name));
-        }
-        let roots = canonical_roots(&[dir.path().into(), dir.path().join("a")]).expect("exist");
-        let found = scan(&roots, &ScanOptions::default()).expect("scans");
-        let names: Vec<_> = found
-            .files
-            .iter()
-            .map(|file| {
-                file.path
-                    .strip_prefix(&roots[0])
-                    .expect("below")
-                    .display()
-                    .to_string()
-            })
-            .collect();
-        assert_eq!(names, ["a/c.png", "b.JPG"]);
-        assert!(found.unreadable.is_empty());
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn links_cannot_make_a_loop_or_hide_that_they_lead_nowhere() {
-        use std::os::unix::fs::symlink;
-        let dir = tempfile::tempdir().expect("tempdir");
-        touch(&dir.path().join("a.jpg"));
-        symlink(dir.path(), dir.path().join("loop")).expect("links");
-        symlink("nowhere.jpg", dir.path().join("dangling.jpg")).expect("links");
-        symlink("a.jpg", dir.path().join("link.jpg")).expect("links");
-        let roots = canonical_roots(&[dir.path().into()]).expect("exists");
-        let found = scan(&roots, &ScanOptions::default()).expect("scans");
-        assert_eq!(found.files.len(), 2);
-        assert_eq!(found.unreadable.len(), 1);
-    }
-
-    #[test]
-    fn missing_and_empty_folders_are_told_apart() {
-        let dir = tempfile::tempdir().expect("tempdir");
-        let missing = canonical_roots(&[dir.path().join("no")]).expect_err("not there");
-        assert!(matches!(missing, Error::NoFolder { .. }));
-        let empty = scan(&[dir.path().into()], &ScanOptions::default()).expect_err("empty");
-        assert!(matches!(empty, Error::NoPhotos { .. }));
-    }
-    /// The names below `root` of what a scan found, and of what it complains about.
-    fn found(root: &Path, options: &ScanOptions) -> (Vec<String>, Vec<(String, String)>) {
-        let roots = canonical_roots(&[root.into()]).expect("exists");
-        let scan = scan(&roots, options).expect("scans");
-        let name = |path: &Path| {
-            let below = path.strip_prefix(&roots[0]).expect("below");
-            below.display().to_string()
-        };
-        let files = scan.files.iter().map(|file| name(&file.path)).collect();
-        let complaints = scan.unreadable.into_iter();
-        let complaints = complaints.map(|(path, reason)| (name(&path), reason));
-        (files, complaints.collect())
-    }
-
-    fn excluding(patterns: &[&str]) -> ScanOptions {
-        ScanOptions {
-            exclude: patterns.iter().map(ToString::to_string).collect(),
-            ..ScanOptions::default()
-        }
-    }
-
-    #[test]
-    fn what_a_btignore_names_is_left_out_from_its_folder_down() {
-        let dir = tempfile::tempdir().expect("tempdir");
-        for name in [
-            "a.jpg",
-            "raw/b.jpg",
-            "trip/raw/c.jpg",
-            "trip/d.png",
-            "trip/e.jpg",
-        ] {
-            touch(&dir.path().join(name));
-        }
-        let rules = |folder: &str, text: &str| {
-            std::fs::write(dir.path().join(folder).join(".btignore"), text).expect("writes");
-        };
-        let plain = ScanOptions::default();
-        rules("", "# not these\nraw/\n");
-        assert_eq!(
-            found(dir.path(), &plain).0,
-            ["a.jpg", "trip/d.png", "trip/e.jpg"]
-        );
-        rules("", "/raw\n*.jpg\n");
-        rules("trip", "!e.jpg\n");
-        assert_eq!(found(dir.path(), &plain).0, ["trip/d.png", "trip/e.jpg"]);
-        rules("trip", "*.png\n");
-        rules("", "");
-        assert_eq!(
-            found(dir.path(), &plain).0,
-            ["a.jpg", "raw/b.jpg", "trip/e.jpg", "trip/raw/c.jpg"]
-        );
-    }
-
-    /// A build of one folder takes in what a build of everything would.
-    #[test]
-    fn the_btignore_of_a_folder_above_counts_too() {
-        let dir = tempfile::tempdir().expect("tempdir");
-        for name in ["trip/a.jpg", "trip/raw/b.jpg"] {
-            touch(&dir.path().join(name));
-        }
-        std::fs::write(dir.path().join(".btignore"), "/trip/raw\n").expect("writes");
-        let trip = dir.path().join("trip");
-        assert_eq!(found(&trip, &ScanOptions::default()).0, ["a.jpg"]);
-    }
-
-    #[test]
-    fn other_programs_ignore_files_do_not_count() {
-        let dir = tempfile::tempdir().expect("tempdir");
-        std::fs::create_dir(dir.path().join(".git")).expect("creates");
-        touch(&dir.path().join("a.jpg"));
-        for name in [".gitignore", ".ignore"] {
-            std::fs::write(dir.path().join(name), "*.jpg\n").expect("writes");
-        }
-        assert_eq!(found(dir.path(), &ScanOptions::default()).0, ["a.jpg"]);
-    }
-
-    #[test]
-    fn excluded_patterns_work_as_in_a_gitignore() {
-        let dir = tempfile::tempdir().expect("tempdir");
-        for name in ["a.jpg", "a.png", "raw/b.jpg", "trip/raw/c.jpg"] {
-            touch(&dir.path().join(name));
-        }
-        let left = |patterns: &[&str]| found(dir.path(), &excluding(patterns)).0;
-        assert_eq!(left(&["raw/"]), ["a.jpg", "a.png"]);
-        assert_eq!(left(&["/raw"]), ["a.jpg", "a.png", "trip/raw/c.jpg"]);
-        assert_eq!(left(&["*.jpg", "!c.jpg"]), ["a.png", "trip/raw/c.jpg"]);
-        assert_eq!(left(&["trip/**", "*.png"]), ["a.jpg", "raw/b.jpg"]);
-    }
-
-    #[test]
-    fn hidden_photos_are_found_on_demand() {
-        let dir = tempfile::tempdir().expect("tempdir");
-        for name in ["a.jpg", ".b.jpg", ".album/c.jpg"] {
-            touch(&dir.path().join(name));
-        }
-        let hidden = ScanOptions {
-            hidden: true,
-            one_file_system: true,
-            ..ScanOptions::default()
-        };
-        assert_eq!(
-            found(dir.path(), &hidden).0,
-            [".album/c.jpg", ".b.jpg", "a.jpg"]
-        );
-        std::fs::write(dir.path().join(".btignore"), ".album\n").expect("writes");
-        assert_eq!(found(dir.path(), &hidden).0, [".b.jpg", "a.jpg"]);
-    }
-
-    #[test]
-    fn malformed_lines_of_a_btignore_are_told_and_the_others_count() {
-        let dir = tempfile::tempdir().expect("tempdir");
-        for name in ["a.jpg", "b.jpg", "trip/c.jpg"] {
-            touch(&dir.path().join(name));
-        }
-        std::fs::write(dir.path().join(".btignore"), "[z-a]\nb.jpg\n{x\n").expect("writes");
-        std::fs::write(dir.path().join("trip/.btignore"), b"caf\xe9\n").expect("writes");
-        let (files, complaints) = found(dir.path(), &ScanOptions::default());
-        assert_eq!(files, ["a.jpg", "trip/c.jpg"]);
-        let names: Vec<_> = complaints.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, [".btignore", ".btignore", "trip/.btignore"]);
-        for (complaint, what) in complaints.iter().zip(["line 1", "line 3", "line 1"]) {
-            assert!(complaint.1.starts_with(what), "{complaint:?}");
-        }
-    }
-
-    #[test]
-    fn malformed_excluded_patterns_are_refused() {
-        let dir = tempfile::tempdir().expect("tempdir");
-        touch(&dir.path().join("a.jpg"));
-        let refused = scan(&[dir.path().into()], &excluding(&["*.png", "{a"]));
-        assert!(matches!(refused, Err(Error::Pattern { pattern, .. }) if pattern == "{a"));
-    }
-
-    #[test]
-    fn a_folder_of_which_everything_is_left_out_is_not_taken_for_an_empty_one() {
-        let dir = tempfile::tempdir().expect("tempdir");
-        touch(&dir.path().join("trip/a.jpg"));
-        let roots = [dir.path().to_path_buf()];
-        for options in [excluding(&["*.jpg"]), excluding(&["trip"])] {
-            let nothing = scan(&roots, &options).expect_err("all left out");
-            assert!(matches!(nothing, Error::AllLeftOut { .. }));
-        }
-        std::fs::rename(dir.path().join("trip"), dir.path().join(".trip")).expect("renames");
-        let nothing = scan(&roots, &ScanOptions::default()).expect_err("hidden");
-        assert!(matches!(nothing, Error::AllLeftOut { .. }));
-    }
-
-    /// Photos below a folder that cannot be read must be known to be unseen, rather than taken for gone.
-    #[cfg(unix)]
-    #[test]
-    fn an_unreadable_folder_is_told_by_its_path() {
-        use std::os::unix::fs::PermissionsExt;
-        let dir = tempfile::tempdir().expect("tempdir");
-        touch(&dir.path().join("a.jpg"));
-        touch(&dir.path().join("locked/b.jpg"));
-        let locked = dir.path().join("locked");
-        let permit = |mode| std::fs::set_permissions(&locked, PermissionsExt::from_mode(mode));
-        permit(0o000).expect("locks");
-        if std::fs::read_dir(&locked).is_err() {
-            let (files, complaints) = found(dir.path(), &ScanOptions::default());
-            assert_eq!(
-                (files, complaints[0].0.as_str()),
-                (vec!["a.jpg".into()], "locked")
-            );
-        }
-        permit(0o700).expect("unlocks");
+        (0..age).contains(&now.saturating_sub(self.stamp.mtime_ns))
     }
 }

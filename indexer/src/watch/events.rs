@@ -19,7 +19,7 @@ pub struct Events {
 impl Events {
     /// Rings `bell` for whatever may change a build, but for changes of the index in `index`. `None`, with a
     /// problem to tell, where the system has no events left to give.
-    pub fn new(index: &Path, bell: &Arc<Bell>) -> Option<Self> {
+    pub fn new(index: &Path, bell: &Arc<Bell>, follow: bool) -> Option<Self> {
         let index = index.canonicalize().unwrap_or_else(|_| index.to_owned());
         let ringing = Arc::clone(bell);
         let handle = move |event: notify::Result<Event>| match event {
@@ -28,8 +28,8 @@ impl Events {
             Ok(_) => {}
             Err(error) => ringing.tell(&error),
         };
-        // As the scan: links to folders are not followed.
-        let config = Config::default().with_follow_symlinks(false);
+        // As the scan.
+        let config = Config::default().with_follow_symlinks(follow);
         match RecommendedWatcher::new(handle, config) {
             Ok(watcher) => Some(Self {
                 watcher,

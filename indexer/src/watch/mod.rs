@@ -19,14 +19,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bridgetower::{
-    BuildReport, Engine, Error, IndexReader, IndexWriter, Status, Survey, destroy, survey,
+    AwayFolder, BuildReport, Compare, Engine, Error, IndexReader, IndexWriter, destroy, survey,
 };
 use bt_cli::DONE;
 
 use self::events::{Bell, Events};
 use self::log::Log;
 use crate::args::{Program, WatchArgs};
-use crate::build::{Job, Screen, on_interrupt};
+use crate::build::{Job, Screen, about_links, on_interrupt};
 
 /// Pause between two looks at whether a folder came or went, and between two attempts to open an index that
 /// another process is changing.
@@ -55,7 +55,7 @@ pub fn watch(program: &Program, args: &WatchArgs) -> anyhow::Result<u8> {
     let events = if args.no_events {
         None
     } else {
-        Events::new(&job.dir, &bell)
+        Events::new(&job.dir, &bell, args.build.select.follow)
     };
     let mut watch = Watch {
         log: Log::new(&program.output, args.build.json),
@@ -70,6 +70,7 @@ pub fn watch(program: &Program, args: &WatchArgs) -> anyhow::Result<u8> {
         last_build: Instant::now(),
         survey_took: Duration::ZERO,
         skipped: HashSet::new(),
+        links: Vec::new(),
         photos: 0,
     };
     watch.follow()?;
@@ -81,14 +82,13 @@ fn followed(job: &Job) -> Result<Vec<Folder>, Error> {
     if job.folders.is_empty() {
         return Err(Error::NoFolders);
     }
-    let known = Status::read(&job.dir).map_or(Vec::new(), |status| status.roots);
     let mut folders = Vec::with_capacity(job.folders.len());
     for given in &job.folders {
         let path = std::path::absolute(given).map_err(|source| Error::Io {
             path: given.clone(),
             source,
         })?;
-        if !path.is_dir() && !known.contains(&path) {
+        if !path.exists() && !job.knows(&path) {
             return Err(Error::NoFolder { path });
         }
         folders.push(Folder {
@@ -114,7 +114,16 @@ struct Watch<'a> {
     survey_took: Duration,
     /// What the last build left out, and why: told once.
     skipped: HashSet<(PathBuf, String)>,
+    /// The links that it passed over: told when they change.
+    links: Vec<PathBuf>,
     photos: usize,
+}
+
+/// What a look at the folders came to.
+struct Seen {
+    /// Whether files were left for later.
+    again: bool,
+    away: Vec<AwayFolder>,
 }
 
 /// A folder that is followed.
@@ -174,14 +183,18 @@ impl Watch<'_> {
                     present.retain(|folder| *folder != self.folders[i].path);
                     self.miss(i, &error.to_string())?;
                 }
-                Ok(again) => {
-                    for folder in &mut self.folders {
-                        if folder.is_away && present.contains(&folder.path) {
+                Ok(seen) => {
+                    for i in 0..self.folders.len() {
+                        let folder = &mut self.folders[i];
+                        let is_it = |away: &&AwayFolder| is_same(&folder.path, &away.path);
+                        if let Some(away) = seen.away.iter().find(is_it) {
+                            self.miss(i, &away.reason)?;
+                        } else if folder.is_away && present.contains(&folder.path) {
                             folder.is_away = false;
                             self.log.back(&folder.path)?;
                         }
                     }
-                    return Ok(again);
+                    return Ok(seen.again);
                 }
             }
         }
@@ -196,17 +209,19 @@ impl Watch<'_> {
         Ok(())
     }
 
-    fn update_present(&mut self, anyway: bool) -> anyhow::Result<bool> {
+    fn update_present(&mut self, anyway: bool) -> anyhow::Result<Seen> {
         if !anyway {
             // An index that cannot be read is one for a build to mend, or to give up on.
             if let Ok(index) = IndexReader::open(&self.job.dir) {
                 self.photos = index.len();
                 let started = Instant::now();
-                let Survey { changes, unsettled } =
-                    survey(&index, &self.job.folders, &self.job.options)?;
+                let found = survey(&index, &self.job.folders, &self.job.options)?;
                 self.survey_took = started.elapsed();
-                if changes == 0 {
-                    return Ok(unsettled > 0);
+                if found.changes == 0 {
+                    return Ok(Seen {
+                        again: found.unsettled > 0,
+                        away: found.away,
+                    });
                 }
             }
         }
@@ -219,6 +234,7 @@ impl Watch<'_> {
         let mut writer = self.open(&engine)?;
         let mut screen = Screen::new(&self.program.output);
         screen.silent.clone_from(&self.skipped);
+        screen.tells_of_folders = false;
         let outcome = self.job.run(
             &mut writer,
             &engine,
@@ -231,12 +247,27 @@ impl Watch<'_> {
         self.engine = Some(engine);
         self.last_build = Instant::now();
         let report = outcome?;
-        let again = !report.unsettled.is_empty();
+        let seen = Seen {
+            again: !report.unsettled.is_empty(),
+            away: report.away.clone(),
+        };
+        // Once is enough for --checksum.
+        if self.job.options.compare == Compare::Content {
+            self.job.options.compare = Compare::default();
+        }
+        self.tell_of_links(&report);
         let report = self.news(report);
         if has_news(&report) {
             self.log.built(&report, self.photos, started.elapsed())?;
         }
-        Ok(again)
+        Ok(seen)
+    }
+
+    fn tell_of_links(&mut self, report: &BuildReport) {
+        if !report.links.is_empty() && self.links != report.links {
+            self.log.warn(&about_links(&report.links));
+        }
+        self.links.clone_from(&report.links);
     }
 
     /// Opens the index as soon as no other process has it open for changes.
@@ -357,14 +388,12 @@ impl Identity {
     fn of(folder: &Path) -> Option<Self> {
         use std::os::unix::fs::MetadataExt;
         let metadata = folder.metadata().ok()?;
-        metadata
-            .is_dir()
-            .then(|| Self(metadata.dev(), metadata.ino()))
+        Some(Self(metadata.dev(), metadata.ino()))
     }
 
     /// Other systems only say whether it is there.
     #[cfg(not(unix))]
     fn of(folder: &Path) -> Option<Self> {
-        folder.is_dir().then_some(Self(0, 0))
+        folder.exists().then_some(Self(0, 0))
     }
 }

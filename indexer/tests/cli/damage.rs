@@ -102,6 +102,7 @@ impl Subject {
                 path: format!("/photos/{number}.jpg").into(),
                 size: number,
                 mtime_ns: 0,
+                ctime_ns: None,
                 content_hash: ContentHash(hash),
                 metadata: PhotoMetadata::default(),
             };

@@ -1,6 +1,8 @@
 //! `bt-index` as its users run it, on a small random-weight checkpoint.
 
 mod cache;
+#[cfg(unix)]
+mod changes;
 mod compact;
 mod concurrency;
 mod crash;
@@ -8,6 +10,8 @@ mod damage;
 mod dedupe;
 #[cfg(target_os = "linux")]
 mod faults;
+#[cfg(unix)]
+mod folders;
 mod gc;
 mod ignore;
 mod model;
@@ -22,6 +26,9 @@ use std::time::Duration;
 use assert_cmd::Command;
 use bridgetower::{IndexReader, SearchOptions};
 use serde_json::Value;
+
+/// What has not come by then never comes.
+pub(crate) const LONG: Duration = Duration::from_secs(120);
 
 /// The folder `tests/fixtures/<path>` of the workspace.
 pub(crate) fn fixture(path: &str) -> PathBuf {

@@ -12,9 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bridgetower::{IndexReader, IndexWriter};
 use serde_json::Value;
 
-use crate::{World, crash, fixture, refused};
-
-const LONG: Duration = Duration::from_secs(120);
+use crate::{LONG, World, crash, fixture, refused};
 
 /// A running `bt-index watch photos --json`.
 struct Watch {
@@ -23,14 +21,25 @@ struct Watch {
 }
 
 impl Watch {
+    /// Of all folders of the index.
+    fn of_known_folders(world: &World, arguments: &[&str]) -> Self {
+        Self::run(world, &[], arguments)
+    }
+
     /// Without a scan that no event asks for.
     fn start(world: &World) -> Self {
         Self::start_with(world, &["--settle", "1", "--rescan", "3600"])
     }
 
     fn start_with(world: &World, arguments: &[&str]) -> Self {
+        Self::run(world, &["photos"], arguments)
+    }
+
+    fn run(world: &World, folders: &[&str], arguments: &[&str]) -> Self {
         let mut process = Command::new(assert_cmd::cargo::cargo_bin("bt-index"))
-            .args(["watch", "photos", "--json", "--index"])
+            .arg("watch")
+            .args(folders)
+            .args(["--json", "--index"])
             .arg(world.index())
             .args(arguments)
             .current_dir(world.photos().parent().expect("the world"))
@@ -240,6 +249,68 @@ fn a_folder_that_goes_is_waited_for() {
     fs::rename(&away, world.photos()).expect("moves");
     watch.next("back");
     add(&world, "new.png");
+    watch.built("embedded", 1);
+    watch.stop();
+}
+
+#[test]
+fn a_folder_that_was_emptied_is_waited_for_and_the_others_are_followed() {
+    let world = settled();
+    let more = world.photos().with_file_name("more");
+    fs::create_dir(&more).expect("creates");
+    fs::copy(fixture("pixels/wide.png"), more.join("wide.png")).expect("copies");
+    let both = ["build", "photos", "more"];
+    world.bt_index(both).assert().success();
+    let watch = Watch::of_known_folders(&world, &["--settle", "1", "--rescan", "3600"]);
+    assert_eq!(watch.next("watching")["photos"], 6);
+    let aside = more.with_extension("aside");
+    fs::rename(more.join("wide.png"), &aside).expect("moves");
+    watch.next("away");
+    add(&world, "new.png");
+    watch.built("embedded", 1);
+    assert_eq!(world.status()["photos"], 7);
+    fs::rename(&aside, more.join("wide.png")).expect("moves");
+    watch.built("recognised", 1);
+    watch.next("back");
+    assert_eq!(watch.stop()["photos"], 7);
+}
+
+#[test]
+fn what_is_behind_links_is_followed_on_demand() {
+    let world = settled();
+    let album = world.photos().with_file_name("album");
+    fs::create_dir(&album).expect("creates");
+    std::os::unix::fs::symlink(&album, world.photos().join("link")).expect("links");
+    fs::copy(fixture("pixels/wide.png"), album.join("wide.png")).expect("copies");
+    set_age(&world, "link/wide.png", 1000);
+    let watch = Watch::start_with(&world, &["--settle", "1", "--rescan", "3600", "--follow"]);
+    assert_eq!(watch.next("built")["embedded"], 6);
+    watch.next("watching");
+    fs::copy(fixture("pixels/odd.png"), album.join("odd.png")).expect("copies");
+    watch.built("embedded", 1);
+    watch.stop();
+}
+
+#[test]
+fn a_photo_overwritten_by_one_of_the_same_size_and_time_is_noticed() {
+    let world = settled();
+    let at = world.photos().join("pair.png");
+    let read = |name: &str| fs::read(fixture("pixels").join(name)).expect("reads");
+    let (mut one, mut other) = (read("odd.png"), read("wide.png"));
+    let len = one.len().max(other.len());
+    one.resize(len, 0);
+    other.resize(len, 0);
+    let write = |bytes: &[u8]| {
+        fs::write(&at, bytes).expect("writes");
+        let file = File::options().write(true).open(&at).expect("opens");
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        file.set_modified(time).expect("sets");
+    };
+    write(&one);
+    let watch = Watch::start(&world);
+    assert_eq!(watch.next("built")["embedded"], 6);
+    watch.next("watching");
+    write(&other);
     watch.built("embedded", 1);
     watch.stop();
 }

@@ -60,6 +60,7 @@ fn indexes_of_all_formats_are_searched_and_built_on() {
         }
         for entry in reader.photos() {
             let (id, photo) = entry.unwrap();
+            assert_eq!(photo.ctime_ns.is_some(), format > 2, "format {format}");
             let query = reader.embedding(id).unwrap().unwrap();
             let found = reader.search(&query, 5, &SearchOptions::default()).unwrap();
             assert_eq!(found.len(), 5);

@@ -78,6 +78,7 @@ fn photo(number: usize) -> Photo {
         path: PathBuf::from(format!("/photos/{number}.jpg")),
         size: number as u64,
         mtime_ns: number as i64,
+        ctime_ns: None,
         content_hash: ContentHash(hash),
         metadata: PhotoMetadata {
             width: number as u32,

@@ -314,6 +314,7 @@ impl World {
         self.next_path += 1;
         Photo {
             path: PathBuf::from(format!("/photos/{}.jpg", self.next_path)),
+            ctime_ns: (!self.next_path.is_multiple_of(3)).then_some(self.next_path as i64),
             ..photo(picture)
         }
     }

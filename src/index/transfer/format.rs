@@ -235,6 +235,8 @@ impl PhotoLine {
             path: native(&self.path, self.path_hex.as_deref())?,
             size: self.size,
             mtime_ns: self.mtime_ns,
+            // Says nothing of the file that this path may name on another machine.
+            ctime_ns: None,
             content_hash: content_hash.map_err(|error: Error| error.to_string())?,
             metadata: PhotoMetadata {
                 width: self.width,

@@ -1,0 +1,92 @@
+//! The difference between the folders and the index.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use super::roots::is_below;
+use super::scan::{PhotoFile, Scan};
+use super::stamp::Stamp;
+use super::{BrokenFiles, BuildOptions};
+
+/// What there is to do, and what a scan tells of the photos that it did not meet.
+#[derive(Default)]
+pub(super) struct Plan {
+    pub(super) unchanged: usize,
+    pub(super) to_read: Vec<PhotoFile>,
+    /// Unchanged, but the index does not hold their change time yet.
+    pub(super) undated: Vec<PhotoFile>,
+    pub(super) unsettled: Vec<PathBuf>,
+    pub(super) broken: BrokenFiles,
+    in_folders: HashSet<PathBuf>,
+    roots: Vec<PathBuf>,
+    /// [`Scan::linked_roots`]
+    linked_roots: Vec<(PathBuf, PathBuf)>,
+    /// What is below these may be there, though it was not seen.
+    unseen: Vec<PathBuf>,
+}
+
+impl Plan {
+    /// Compares what a scan saw with what the index holds, by path.
+    pub(super) fn new(
+        scan: &mut Scan,
+        known: impl Fn(&Path) -> Option<Stamp>,
+        options: &BuildOptions,
+    ) -> Self {
+        let unreadable = scan.unreadable.iter().map(|(path, _)| path);
+        let away = scan.away.iter().map(|(path, _)| path);
+        let unseen = unreadable.chain(away).chain(&scan.hollow);
+        let mut plan = Self {
+            unseen: unseen.cloned().collect(),
+            roots: scan.roots.clone(),
+            linked_roots: std::mem::take(&mut scan.linked_roots),
+            ..Self::default()
+        };
+        for file in std::mem::take(&mut scan.files) {
+            plan.in_folders.insert(file.path.clone());
+            match known(&file.path) {
+                Some(known) if file.stamp.is_same(&known, options.compare) => {
+                    plan.unchanged += 1;
+                    if known.ctime_ns.is_none() && file.stamp.ctime_ns.is_some() {
+                        plan.undated.push(file);
+                    }
+                }
+                _ if options.broken.0.contains(&file) => {
+                    plan.broken.0.insert(file);
+                }
+                _ if file.is_newer_than(options.settle) => plan.unsettled.push(file.path),
+                _ => plan.to_read.push(file),
+            }
+        }
+        plan
+    }
+
+    /// The folders that hold photos.
+    pub(super) fn roots(&self) -> &[PathBuf] {
+        &self.roots
+    }
+
+    /// Photos in them.
+    pub(super) fn found(&self) -> usize {
+        self.in_folders.len()
+    }
+
+    /// Whether a photo of the index should be in the folders and is not, except below what could not be seen.
+    pub(super) fn misses(&self, photo: &Path) -> bool {
+        // A link may stand today where the folder of an earlier build was.
+        let linked = self.linked_roots.iter().find_map(|(given, real)| {
+            let rest = photo.strip_prefix(given).ok()?;
+            Some(real.join(rest))
+        });
+        let place = linked.as_deref().unwrap_or(photo);
+        is_below(&self.roots, place)
+            && !is_below(&self.unseen, place)
+            && !self.in_folders.contains(photo)
+    }
+
+    /// Whether this build looks into a folder of an earlier one, perhaps by another path.
+    pub(super) fn sees(&self, root: &Path) -> bool {
+        let mut linked = self.linked_roots.iter();
+        is_below(&self.roots, root)
+            || linked.any(|(given, real)| given == root && is_below(&self.roots, real))
+    }
+}
