@@ -1,6 +1,7 @@
 //! Which photos a search may find: by time, place, camera, path and size.
 
 mod area;
+mod fold;
 mod paths;
 mod size;
 mod when;

@@ -2,9 +2,14 @@
 
 use std::path::Path;
 
-use globset::{Glob, GlobBuilder, GlobSet};
+use globset::GlobBuilder;
+use regex::{Regex, RegexBuilder};
 
+use super::fold::folded;
 use crate::error::{Error, Result};
+
+/// No text matches it.
+const NOTHING: &str = r"[^\s\S]";
 
 const ACCEPTED: &str = "write \"*.jpg\", \"2023/**\", \"IMG_{1,2}*\", a folder's name, or a pattern of the whole path such as \"/photos/**/*.jpg\" (quoted, so that the shell leaves it alone)";
 
@@ -13,35 +18,38 @@ const ACCEPTED: &str = "write \"*.jpg\", \"2023/**\", \"IMG_{1,2}*\", a folder's
 /// A pattern that starts with `/` is one of the whole path, any other may match anywhere below: `*.jpg`,
 /// `2023/**`. One without wildcards in its last part also stands for all that is in the folder of that
 /// name. `*` and `?` stay within a part of the path, `**` goes over any number of them. Upper and lower
-/// case are the same, since cameras write `IMG_0042.JPG`.
+/// case are the same, since cameras write `IMG_0042.JPG`, and so are the two ways to store accents, since macOS
+/// has its own.
 #[derive(Debug, Clone)]
-pub struct PathPatterns(GlobSet);
+pub struct PathPatterns(Regex);
 
 impl PathPatterns {
     /// Reads patterns. Refuses those that are none, or that no path in an index can match: those are
     /// absolute and lead through no `.` or `..`.
     pub fn parse<P: AsRef<str>>(patterns: &[P]) -> Result<Self> {
-        let mut globs = Vec::new();
+        let mut any = Vec::new();
         for pattern in patterns {
             let pattern = pattern.as_ref();
             for whole in whole_paths(pattern)? {
-                globs.push(
-                    glob(&whole).map_err(|error| refused(pattern, &error.kind().to_string()))?,
-                );
+                let expression = expression(&folded(&whole));
+                any.push(expression.map_err(|reason| refused(pattern, &reason))?);
             }
         }
-        match GlobSet::new(globs) {
-            Ok(set) => Ok(Self(set)),
-            Err(error) => Err(refused(
-                error.glob().unwrap_or_default(),
-                &error.kind().to_string(),
-            )),
+        if any.is_empty() {
+            any.push(NOTHING.to_owned());
         }
+        let any = any.join("|");
+        // A name may hold line ends.
+        let built = RegexBuilder::new(&any).dot_matches_new_line(true).build();
+        built.map(Self).map_err(|_| Error::Filter {
+            reason: "these patterns of paths are too much to look for".to_owned(),
+            accepted: ACCEPTED,
+        })
     }
 
     /// Whether an absolute path matches.
     pub fn matches(&self, path: &Path) -> bool {
-        self.0.is_match(path)
+        self.0.is_match(&folded(&path.to_string_lossy()))
     }
 }
 
@@ -71,11 +79,42 @@ fn whole_paths(typed: &str) -> Result<Vec<String>> {
     Ok(all)
 }
 
-fn glob(pattern: &str) -> Result<Glob, globset::Error> {
-    GlobBuilder::new(pattern)
-        .literal_separator(true)
-        .case_insensitive(true)
-        .build()
+/// A glob as a regular expression over characters. globset 0.4 makes it one over bytes, to which `?` is half an é and
+/// `[éè]` four single bytes.
+fn expression(glob: &str) -> Result<String, String> {
+    let glob = GlobBuilder::new(glob).literal_separator(true).build();
+    let glob = glob.map_err(|error| error.kind().to_string())?;
+    let bytes = glob.regex();
+    let escaped = bytes.strip_prefix("(?-u)").unwrap_or(bytes);
+    // One character is what is seen as one: some have no code point of their own, and end in marks.
+    Ok(with_characters(escaped).replace("[^/]", r"(?:[^/]\p{M}*)"))
+}
+
+/// Puts characters in the place of their bytes, which globset escapes: `\xc3\xa9`.
+fn with_characters(escaped: &str) -> String {
+    let mut bytes = Vec::with_capacity(escaped.len());
+    let mut rest = escaped.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let byte = match rest {
+            [b'\\', b'x', high, low, ..] => {
+                let digits = [*high, *low];
+                let digits = str::from_utf8(&digits).ok();
+                digits.and_then(|digits| u8::from_str_radix(digits, 16).ok())
+            }
+            _ => None,
+        };
+        if let Some(byte) = byte {
+            bytes.push(byte);
+            rest = &rest[4..];
+        } else if let [b'\\', escaped, after @ ..] = rest {
+            bytes.extend([b'\\', *escaped]);
+            rest = after;
+        } else {
+            bytes.push(first);
+            rest = after;
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn refused(pattern: &str, reason: &str) -> Error {
@@ -135,6 +174,51 @@ mod tests {
         ] {
             assert!(!matches(pattern, PHOTO), "{pattern}");
         }
+    }
+
+    #[test]
+    fn accents_and_case_are_the_same_in_every_script_and_in_both_normal_forms() {
+        for (pattern, path) in [
+            ("Été/**", "/photos/ÉTÉ/1.jpg"),
+            ("*ÉTÉ*", "/photos/e\u{301}te\u{301}.jpg"),
+            ("e\u{301}te\u{301}.jpg", "/photos/Été.JPG"),
+            ("ΟΔΟΣ.jpg", "/photos/οδος.jpg"),
+            ("istanbul", "/photos/ISTANBUL/1.jpg"),
+            ("*İSTANBUL*", "/photos/i\u{307}stanbul.jpg"),
+            ("straße", "/photos/STRASSE/1.jpg"),
+            ("журнал", "/photos/ЖУРНАЛ/1.jpg"),
+            // One character is one.
+            ("caf?.jpg", "/photos/café.jpg"),
+            ("caf?.jpg", "/photos/cafe\u{301}.jpg"),
+            ("?stanbul.jpg", "/photos/İstanbul.jpg"),
+            ("??.jpg", "/photos/日本.jpg"),
+            ("caf[éè].jpg", "/photos/CAFÈ.jpg"),
+            ("[а-я]*.jpg", "/photos/Ж1.jpg"),
+            ("{é,ö}.jpg", "/photos/O\u{308}.jpg"),
+            ("[!é].jpg", "/photos/ö.jpg"),
+        ] {
+            assert!(matches(pattern, path), "{pattern} {path}");
+        }
+        for (pattern, path) in [
+            ("ete.jpg", "/photos/été.jpg"),
+            ("?.jpg", "/photos/日本.jpg"),
+            ("caf[éè].jpg", "/photos/cafe.jpg"),
+            ("[!é].jpg", "/photos/É.jpg"),
+            ("*é*", "/photos/e/1.jpg"),
+        ] {
+            assert!(!matches(pattern, path), "{pattern} {path}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn odd_names_match_too() {
+        use std::os::unix::ffi::OsStrExt;
+        let patterns = PathPatterns::parse(&["*.jpg"]).unwrap();
+        for name in [&b"/x/caf\xe9.jpg"[..], b"/x/a\nb.jpg", b"/x/\\x80.jpg"] {
+            assert!(patterns.matches(Path::new(std::ffi::OsStr::from_bytes(name))));
+        }
+        assert!(matches(r"\\x80é.jpg", r"/x/\x80É.jpg"));
     }
 
     #[test]
