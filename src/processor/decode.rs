@@ -6,8 +6,8 @@
 //! Colours become RGB as in Pillow's `convert("RGB")`: transparency is dropped rather than blended, gray is
 //! repeated. Where Pillow clips 16-bit gray to 255, this scales 16 bits to 8.
 
-use std::fs::File;
-use std::io::{Cursor, Read};
+use std::fs::{File, Metadata};
+use std::io::{Cursor, ErrorKind, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -66,7 +66,7 @@ impl Encoded {
 
     /// Reads a file.
     pub fn read(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(Error::io(path))?;
+        let file = open(path)?;
         refuse_large_file(file.metadata().map_err(Error::io(path))?.len())?;
         let mut bytes = Vec::new();
         // A file may grow between the two looks at it.
@@ -184,6 +184,34 @@ impl Encoded {
     }
 }
 
+/// Opens a file, and neither opens nor waits for anything else: a pipe would be open once somebody writes to it.
+fn open(path: &Path) -> Result<File> {
+    // Pipes that the shell has opened for us: `bt-query <(curl …)`.
+    let handed = ["/dev/fd", "/dev/stdin", "/proc/self/fd"];
+    if handed.iter().any(|handed| path.starts_with(handed)) {
+        return File::open(path).map_err(Error::io(path));
+    }
+    refuse_other(path, &path.metadata().map_err(Error::io(path))?)?;
+    let mut options = File::options();
+    options.read(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+    let file = options.open(path).map_err(Error::io(path))?;
+    // It may have been replaced since it was looked at.
+    refuse_other(path, &file.metadata().map_err(Error::io(path))?)?;
+    Ok(file)
+}
+
+fn refuse_other(path: &Path, found: &Metadata) -> Result<()> {
+    if found.is_dir() {
+        return Err(Error::io(path)(ErrorKind::IsADirectory.into()));
+    }
+    if !found.is_file() {
+        return refused("it is no file, but a pipe, a socket or a device");
+    }
+    Ok(())
+}
+
 struct Header {
     container: Container,
     peak_bytes: u64,
@@ -295,6 +323,20 @@ mod tests {
         for name in ["jpg", ".jpg", "a.jpg.txt", "a.mp4", "a."] {
             assert!(!is_photo(Path::new(name)), "{name}");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_named_like_a_photo_is_refused_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe.jpg");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        let (send, receive) = std::sync::mpsc::channel();
+        std::thread::spawn(move || send.send(Encoded::read(&pipe).map(drop)));
+        let waited = receive.recv_timeout(std::time::Duration::from_secs(20));
+        let refused = waited.expect("does not block").expect_err("no photo");
+        assert!(refused.to_string().contains("a pipe"), "{refused}");
     }
 
     #[test]
