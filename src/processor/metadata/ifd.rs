@@ -128,11 +128,8 @@ impl<'a, 't> Walk<'a, 't> {
             seen: Vec::new(),
             fields: Vec::new(),
         };
-        walk.big_tiff = match walk.number(2, 2)? {
-            42 => false,
-            43 => true,
-            _ => return None,
-        };
+        // Else it should be 42, but is not everywhere.
+        walk.big_tiff = walk.number(2, 2)? == 43;
         let first = if walk.big_tiff {
             walk.number(8, 8)?
         } else {

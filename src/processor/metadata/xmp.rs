@@ -199,7 +199,8 @@ impl Packet<'_> {
         let declared = self.prefixes.iter().find(|(known, _)| known == prefix);
         let schema = match declared {
             Some((_, schema)) => (*schema)?,
-            // A broken packet may have lost its declarations.
+            // A broken packet may have lost its declarations; `xap` is the old name.
+            None if prefix == "xap" => "xmp",
             None => prefix,
         };
         let at = PROPERTIES

@@ -18,12 +18,12 @@ pub fn blocks(file: &[u8]) -> Vec<Block<'_>> {
     let mut parts = Vec::new();
     for (marker, segment) in Segments(file.get(2..).unwrap_or_default()) {
         if marker == APP1 {
-            if exif::strip_prefix(segment).is_some() {
-                blocks.push(Block::Exif(segment.into()));
-            } else if let Some(packet) = segment.strip_prefix(XMP) {
-                blocks.push(Block::Xmp(packet.into()));
+            if let Some(data) = exif(segment) {
+                blocks.push(Block::Exif(data.into()));
             } else if let Some(part) = segment.strip_prefix(EXTENDED_XMP) {
                 parts.extend(Part::of(part));
+            } else {
+                blocks.extend(xmp(segment).map(|packet| Block::Xmp(packet.into())));
             }
         } else if marker == APP13 {
             resources.extend(segment.strip_prefix(PHOTOSHOP));
@@ -36,6 +36,22 @@ pub fn blocks(file: &[u8]) -> Vec<Block<'_>> {
     let parts: Vec<_> = parts.iter().map(|part| part.data).collect();
     blocks.extend(joined(&parts).map(Block::Xmp));
     blocks
+}
+
+/// EXIF data of a segment. A few bytes of something else may stand before them, as exiftool has seen.
+fn exif(segment: &[u8]) -> Option<&[u8]> {
+    let start = |at| exif::strip_prefix(segment.get(at..)?);
+    (0..=4).find_map(start)
+}
+
+/// The packet of a segment. Programs have written other words before it than the standard's, or none.
+fn xmp(segment: &[u8]) -> Option<&[u8]> {
+    const STARTS: [&[u8]; 4] = [b"http", b"XMP\0", b"<?xpacket", b"<x:xmpmeta"];
+    if !STARTS.iter().any(|start| segment.starts_with(start)) {
+        return None;
+    }
+    let start = segment.iter().position(|byte| *byte == b'<')?;
+    Some(&segment[start..])
 }
 
 /// A part of a packet of extended XMP.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::Read;
 
-use super::super::facts::Facts;
+use super::super::facts::{Facts, name};
 use super::super::{Block, dates};
 use super::jpeg;
 use flate2::read::ZlibDecoder;
@@ -72,21 +72,30 @@ impl<'a> Text<'a> {
 
     /// What it says, if that is of use. `room` is what may still be unpacked.
     fn block(&self, room: &mut u64) -> Option<Block<'a>> {
-        let mut date = || dates::parse(&String::from_utf8_lossy(&self.unpacked(room)));
+        let mut text = || String::from_utf8_lossy(&self.unpacked(room)).into_owned();
+        let mut date = || dates::parse(&text());
         let none = Facts::default();
         let facts = match self.keyword.as_str() {
             "xml:com.adobe.xmp" => return Some(Block::Xmp(self.unpacked(room))),
-            // The second as ImageMagick writes EXIF fields, like those below.
-            "creation time" | "exif:datetimedigitized" => Facts {
-                created: date(),
-                ..none
-            },
+            // Those with a colon are EXIF fields, as ImageMagick writes them.
             "exif:datetimeoriginal" => Facts {
                 taken: date(),
                 ..none
             },
-            "exif:datetime" => Facts {
+            "creation time" | "create-date" | "exif:datetimedigitized" => Facts {
+                created: date(),
+                ..none
+            },
+            "modify-date" | "exif:datetime" => Facts {
                 modified: date(),
+                ..none
+            },
+            "make" | "exif:make" => Facts {
+                make: name(&text()),
+                ..none
+            },
+            "model" | "exif:model" => Facts {
+                model: name(&text()),
                 ..none
             },
             keyword => {

@@ -47,6 +47,8 @@ fn a_camera_in_any_type_or_only_in_xmp_is_known() {
             "type {kind}"
         );
     }
+    let texts = png(&[text("Make", "Apple"), packed_text("Model", "iPhone 13")]);
+    assert_eq!(camera(&texts).as_deref(), Some("Apple iPhone 13"));
     let elements = xmp("<tiff:Make>Apple</tiff:Make><tiff:Model>iPhone 13</tiff:Model>");
     let attributes = xmp_with_attributes("tiff:Make='Apple' tiff:Model='iPhone 13'", "");
     for packet in [elements, attributes] {

@@ -102,7 +102,7 @@ const FURTHER_FORMS: [(&str, &str); 29] = [
 type Carrier<T> = (&'static str, fn(&T) -> Vec<u8>);
 
 /// Every place in which a date may lie in a file. (Of type BYTE and SHORT, exiftool shows numbers.)
-const CARRIERS: [Carrier<str>; 37] = [
+const CARRIERS: [Carrier<str>; 43] = [
     ("EXIF in a JPEG", |date| jpeg(&[exif(ASCII, date)])),
     ("EXIF of type BYTE", |date| jpeg(&[exif(BYTE, date)])),
     ("EXIF of type UNDEFINED", |date| {
@@ -149,6 +149,15 @@ const CARRIERS: [Carrier<str>; 37] = [
             }
             .bytes(),
         )])
+    }),
+    ("EXIF behind other bytes", |date| {
+        let (marker, segment) = exif(ASCII, date);
+        jpeg(&[(marker, [b"\0\0", &segment[..]].concat())])
+    }),
+    ("EXIF with another number than 42", |date| {
+        let (marker, mut segment) = exif(ASCII, date);
+        segment[8] = 0;
+        jpeg(&[(marker, segment)])
     }),
     ("EXIF after XMP", |date| {
         jpeg(&[app1_xmp(&xmp("")), exif(ASCII, date)])
@@ -198,6 +207,13 @@ const CARRIERS: [Carrier<str>; 37] = [
     }),
     ("an XMP element", |date| {
         jpeg(&[app1_xmp(&element("exif:DateTimeOriginal", date))])
+    }),
+    ("XMP behind another word", |date| {
+        let packet = element("exif:DateTimeOriginal", date);
+        jpeg(&[(0xe1, [b"XMP\0", &packet[..]].concat())])
+    }),
+    ("XMP behind no word", |date| {
+        jpeg(&[(0xe1, element("exif:DateTimeOriginal", date))])
     }),
     ("an XMP attribute", |date| {
         jpeg(&[app1_xmp(&xmp_with_attributes(
@@ -254,6 +270,10 @@ const CARRIERS: [Carrier<str>; 37] = [
             "application/rdf+xml",
             &element("xmp:CreateDate", date),
         )
+    }),
+    ("tEXt create-date", |date| png(&[text("create-date", date)])),
+    ("tEXt of an EXIF field", |date| {
+        png(&[text("exif:DateTimeOriginal", date)])
     }),
     ("tEXt", |date| png(&[text("Creation Time", date)])),
     ("zTXt", |date| png(&[packed_text("Creation Time", date)])),

@@ -152,6 +152,8 @@ fn xmp_is_read_in_every_way_of_writing_it() {
         );
     }
     // Without declarations, without a frame, and in UTF-16.
+    let bare = format!("<xap:CreateDate>{date}</xap:CreateDate>");
+    assert_eq!(captured_at(&gif(bare.as_bytes())), TAKEN);
     let bare = format!("<exif:DateTimeOriginal>{date}</exif:DateTimeOriginal>");
     assert_eq!(captured_at(&gif(bare.as_bytes())), TAKEN);
     let packet = String::from_utf8(xmp(&bare)).unwrap();
