@@ -2,6 +2,7 @@
 
 use super::encoder::{Coding, Colours};
 use super::{Layout, nearness, picture, reason};
+use crate::error::Error;
 use crate::processor::jpeg::{decode, header};
 
 fn ordinary() -> Coding {
@@ -140,4 +141,26 @@ fn a_thumbnail_in_a_segment_is_not_taken_for_the_picture() {
         &[b"Exif\0\0", thumbnail.as_slice()].concat(),
     );
     assert!(nearness(&coding, &picture(&file)) > 40.0);
+}
+
+#[test]
+fn no_flipped_byte_gets_past_the_decoders() {
+    let coding = Coding::new(20, 18, Colours::Ycc, &[(2, 2), (1, 1), (1, 1)]);
+    let ink = Coding::new(9, 9, Colours::Ycck, &[(1, 1); 4]);
+    for coding in [
+        coding.clone().in_separate_scans(),
+        coding.progressive(),
+        ink,
+    ] {
+        let file = coding.encode();
+        for (at, mask) in (0..file.len()).flat_map(|at| [(at, 0xff), (at, 1 << (at % 8))]) {
+            let mut damaged = file.clone();
+            damaged[at] ^= mask;
+            let result = decode(&damaged);
+            assert!(
+                matches!(result, Ok(_) | Err(Error::Photo { .. })),
+                "byte {at} ^ {mask}"
+            );
+        }
+    }
 }

@@ -80,6 +80,20 @@ fn scans_sampling_restarts_and_colours_of_any_kind_give_the_picture_that_was_enc
 }
 
 #[test]
+fn a_scan_for_each_component_with_vertical_subsampling_is_no_garbage() {
+    for sampling in [&SAMPLINGS[2], &SAMPLINGS[3]] {
+        is_read_right(&Coding::new(120, 90, Colours::Ycc, sampling).in_separate_scans());
+    }
+}
+
+#[test]
+fn luma_sampled_coarser_than_chroma_is_no_garbage() {
+    for sampling in &SAMPLINGS[15..19] {
+        is_read_right(&Coding::new(120, 90, Colours::Ycc, sampling));
+    }
+}
+
+#[test]
 fn sizes_around_the_edges_of_mcus_are_read_to_the_last_pixel() {
     for sampling in &SAMPLINGS[..4] {
         for (width, height) in (1..=40).flat_map(|at| [(at, 9), (9, at), (at, at)]) {
@@ -120,6 +134,19 @@ fn the_height_is_read_where_it_follows_the_first_scan() {
     coding.dnl = true;
     for coding in scan_orders(&coding) {
         is_read_right(&coding);
+    }
+}
+
+/// `tests/fixtures/jpeg/make_arithmetic.sh` made the files, from the same coefficients.
+#[test]
+fn arithmetic_coding_gives_the_same_picture_as_huffman_codes() {
+    let huffman = include_bytes!("../../../../tests/fixtures/jpeg/huffman.jpg");
+    let huffman = by_libjpeg(huffman, Layout::Rgb).unwrap();
+    for file in [
+        include_bytes!("../../../../tests/fixtures/jpeg/arithmetic.jpg").as_slice(),
+        include_bytes!("../../../../tests/fixtures/jpeg/arithmetic-progressive.jpg"),
+    ] {
+        assert_eq!(picture(file).samples, huffman);
     }
 }
 
