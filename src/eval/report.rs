@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 
 use super::Candidates;
 use super::dataset::{Cloze, Dataset};
@@ -84,12 +85,28 @@ pub struct Counts {
 }
 
 /// A picture that could not be read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable {
     /// Its file.
     pub path: PathBuf,
     /// Why.
     pub reason: String,
+}
+
+/// As in an export: a path that is not UTF-8, which serde refuses, has its bytes in `path_hex`.
+impl Serialize for Unreadable {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_map(None)?;
+        fields.serialize_entry("path", &self.path.to_string_lossy())?;
+        if self.path.to_str().is_none() {
+            let bytes = self.path.as_os_str().as_encoded_bytes().iter();
+            let digits = bytes.flat_map(|byte| [byte >> 4, byte & 15]);
+            let digits = digits.filter_map(|digit| char::from_digit(digit.into(), 16));
+            fields.serialize_entry("path_hex", &digits.collect::<String>())?;
+        }
+        fields.serialize_entry("reason", &self.reason)?;
+        fields.end()
+    }
 }
 
 /// Retrieval in both directions.
@@ -336,5 +353,23 @@ impl Evaluation {
             Some(engine) if !engine.model().has_mlm() => skip("cloze", NO_MLM),
             Some(_) => {}
         }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    use super::*;
+
+    #[test]
+    fn a_picture_whose_name_is_no_text_can_be_reported() {
+        let unreadable = Unreadable {
+            path: OsStr::from_bytes(b"/a\xff.jpg").into(),
+            reason: "no picture".into(),
+        };
+        let expected = "{\"path\":\"/a\u{fffd}.jpg\",\"path_hex\":\"2f61ff2e6a7067\",\"reason\":\"no picture\"}";
+        assert_eq!(serde_json::to_string(&unreadable).unwrap(), expected);
     }
 }

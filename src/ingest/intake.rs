@@ -322,6 +322,7 @@ impl<'a> Intake<'a> {
 
     fn publish(&mut self) -> Result<()> {
         let started = Instant::now();
+        (self.on_event)(BuildEvent::Publishing);
         self.writer.publish()?;
         self.publish_took = started.elapsed();
         self.last_publish = Some(Instant::now());

@@ -151,7 +151,9 @@ pub enum BuildEvent<'a> {
         /// Photos that it will hold.
         total: usize,
     },
-    /// Queries see the state up to here.
+    /// The state up to here is being written for queries.
+    Publishing,
+    /// Queries see it.
     Published,
 }
 
