@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use bridgetower::{CacheLevel, Compare, ScanOptions};
-use bt_cli::{CacheArg, Generated, IndexArgs, ModelArgs, OutputArgs};
+use bt_cli::{CacheArg, GenerateArgs, IndexArgs, ModelArgs, OutputArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Builds and keeps the photo index that bt-query searches
@@ -122,8 +122,8 @@ pub enum Command {
     /// Every command does that by itself when it first takes long to pack weights; later commands start at once.
     Model(ModelCommandArgs),
 
-    /// Write shell completions or the manual page
-    Generate { what: Generated },
+    /// Write shell completions or manual pages
+    Generate(GenerateArgs),
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]

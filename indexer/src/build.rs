@@ -11,8 +11,10 @@ use bridgetower::{
     AwayFolder, BuildEvent, BuildOptions, BuildReport, CacheLevel, Engine, Error, IndexWriter,
     PhotoCache, Status, cache_path, destroy, find_photos, indexed_path,
 };
-use bt_cli::{DEFAULT_MODEL, DONE, OutputArgs};
-use indicatif::{HumanCount, ProgressBar};
+use bt_cli::{
+    DEFAULT_MODEL, DONE, OutputArgs, Progress, Unit, add_path, add_paths, counted, print_json, tell,
+};
+use indicatif::HumanCount;
 use serde_json::json;
 
 use crate::args::{BuildArgs, Program};
@@ -36,16 +38,17 @@ pub fn build(program: &Program, args: &BuildArgs) -> anyhow::Result<u8> {
     let report = match outcome {
         Err(Error::Cancelled) => {
             anyhow::bail!(
-                "stopped; {} photos are in the index, and the next build goes on from there",
-                writer.len()
+                "stopped; {} in the index, and the next build goes on from there",
+                counted(writer.len(), "photo")
             )
         }
         outcome => outcome?,
     };
     if args.json {
-        println!("{}", as_json(&report, writer.len(), started.elapsed()));
-    } else if !program.output.quiet {
-        eprintln!("{}", in_words(&report, writer.len(), started.elapsed()));
+        print_json(&as_json(&report, writer.len(), started.elapsed()))?;
+    } else {
+        let words = in_words(&report, writer.len(), started.elapsed());
+        program.output.say(words);
     }
     Ok(DONE)
 }
@@ -138,6 +141,7 @@ impl<'a> Job<'a> {
             cache,
             ..self.options.clone()
         };
+        screen.bar.show("scanning", 0, 0);
         let outcome = bridgetower::build(
             writer,
             engine,
@@ -146,7 +150,7 @@ impl<'a> Job<'a> {
             cancel,
             &mut |event| screen.show(&event),
         );
-        screen.bar.finish_and_clear();
+        screen.bar.finish();
         outcome
     }
 
@@ -205,7 +209,9 @@ pub fn on_interrupt(told: impl Fn() + Send + 'static) -> anyhow::Result<Arc<Atom
         if flag.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
-        eprintln!("\nstopping after this batch; Ctrl-C again to stop at once");
+        // The terminal's ^C stands in a line of its own.
+        tell("");
+        tell("stopping after this batch; Ctrl-C again to stop at once");
         told();
     })
     .context("cannot listen for Ctrl-C")?;
@@ -215,21 +221,24 @@ pub fn on_interrupt(told: impl Fn() + Send + 'static) -> anyhow::Result<Arc<Atom
 /// What a build shows on stderr while it runs.
 pub struct Screen<'a> {
     output: &'a OutputArgs,
-    bar: ProgressBar,
+    bar: Progress,
     /// Files that need no warning any more, with the reason.
     pub silent: HashSet<(PathBuf, String)>,
     /// Whether to say what is wrong with whole folders.
     pub tells_of_folders: bool,
+    to_read: usize,
+    done: usize,
 }
 
 impl<'a> Screen<'a> {
     pub fn new(output: &'a OutputArgs) -> Self {
         Self {
-            bar: output
-                .bar("{bar:30} {human_pos}/{human_len} photos  {per_sec}  {eta} left  {msg}"),
+            bar: output.progress(Unit::Rate("photos")),
             output,
             silent: HashSet::new(),
             tells_of_folders: true,
+            to_read: 0,
+            done: 0,
         }
     }
 
@@ -242,13 +251,15 @@ impl<'a> Screen<'a> {
     fn show(&mut self, event: &BuildEvent) {
         match event {
             BuildEvent::Planned { found, to_read } => {
-                self.output.note(format!(
-                    "{found} photos found, {to_read} of them new or changed"
-                ));
-                self.bar.set_length(*to_read as u64);
-                self.bar.reset();
+                self.bar.suspend(|| {
+                    let found = counted(*found, "photo");
+                    self.output
+                        .note(format_args!("{found} found, {to_read} of them new or changed"));
+                });
+                self.to_read = *to_read;
+                self.embedding(0);
             }
-            BuildEvent::Progress { done } => self.bar.set_position(*done as u64),
+            BuildEvent::Progress { done } => self.embedding(*done),
             BuildEvent::CacheStopped { reason } => self.bar.suspend(|| {
                 self.output.warn(format!(
                     "{reason}: queries compute further photos themselves (--cache-limit allows more)"
@@ -256,9 +267,11 @@ impl<'a> Screen<'a> {
             }),
             BuildEvent::Skipped { path, reason } => {
                 if !self.silent.contains(&((*path).into(), (*reason).into())) {
+                    let path = path.display().to_string();
+                    // I/O errors begin with it themselves.
+                    let reason = reason.strip_prefix(&format!("{path}: ")).unwrap_or(reason);
                     self.bar.suspend(|| {
-                        self.output
-                            .warn(format!("skipped {}: {reason}", path.display()));
+                        self.output.warn(format_args!("skipped {path}: {reason}"));
                     });
                 }
             }
@@ -269,16 +282,25 @@ impl<'a> Screen<'a> {
             }),
             BuildEvent::PassedOver { links } => self.tell(|| about_links(links)),
             BuildEvent::Committed { photos } => {
-                self.bar
-                    .set_message(format!("{} safe", HumanCount(*photos as u64)));
+                let safe = format!("{} safe", HumanCount(*photos as u64));
+                self.bar.remark(&safe);
             }
             BuildEvent::Graph { done, total } => {
-                self.bar.set_message("building the graph");
-                self.bar.set_length(*total as u64);
-                self.bar.set_position(*done as u64);
+                let (done, total) = (*done as u64, *total as u64);
+                self.bar.show("building the graph", done, total);
             }
-            BuildEvent::Published => {}
+            BuildEvent::Publishing if self.done == self.to_read => {
+                self.bar.show("publishing", 0, 0);
+            }
+            // Between batches, that is over before anyone could read it.
+            BuildEvent::Publishing | BuildEvent::Published => {}
         }
+    }
+
+    fn embedding(&mut self, done: usize) {
+        self.done = done;
+        let total = self.to_read as u64;
+        self.bar.show("embedding", done as u64, total);
     }
 }
 
@@ -323,34 +345,25 @@ pub fn in_words(report: &BuildReport, photos: usize, took: Duration) -> String {
         .map(|(count, what)| format!("{} {what}", HumanCount(*count as u64)))
         .collect();
     format!(
-        "{} photos in the index ({}) after {took:.1?}",
-        HumanCount(photos as u64),
+        "{} in the index ({}) after {took:.1?}",
+        counted(photos, "photo"),
         parts.join(", ")
     )
 }
 
 /// The same for programs.
 pub fn as_json(report: &BuildReport, photos: usize, took: Duration) -> serde_json::Value {
-    let skipped: Vec<_> = report
-        .skipped
-        .iter()
-        .map(|(path, reason)| json!({"path": path.to_string_lossy(), "reason": reason}))
-        .collect();
-    let away: Vec<_> = report
-        .away
-        .iter()
-        .map(|away| {
-            let folder = away.path.to_string_lossy();
-            json!({"folder": folder, "reason": away.reason, "photos": away.photos})
-        })
-        .collect();
-    let lossy = |paths: &[PathBuf]| -> Vec<String> {
-        let paths = paths.iter();
-        paths
-            .map(|path| path.to_string_lossy().into_owned())
-            .collect()
-    };
-    json!({
+    let skipped = report.skipped.iter().map(|(path, reason)| {
+        let mut skipped = json!({"reason": reason});
+        add_path(&mut skipped, "path", path);
+        skipped
+    });
+    let away = report.away.iter().map(|away| {
+        let mut fields = json!({"reason": away.reason, "photos": away.photos});
+        add_path(&mut fields, "folder", &away.path);
+        fields
+    });
+    let mut fields = json!({
         "photos": photos,
         "found": report.found,
         "unchanged": report.unchanged,
@@ -358,11 +371,14 @@ pub fn as_json(report: &BuildReport, photos: usize, took: Duration) -> serde_jso
         "cached": report.cached,
         "recognised": report.recognised,
         "removed": report.removed,
-        "skipped": skipped,
+        "skipped": skipped.collect::<Vec<_>>(),
         "unsettled": report.unsettled.len(),
-        "away": away,
-        "renamed": lossy(&report.renamed),
-        "links": lossy(&report.links),
+        "away": away.collect::<Vec<_>>(),
         "seconds": took.as_secs_f64(),
-    })
+    });
+    let paths = [("renamed", &report.renamed), ("links", &report.links)];
+    for (key, paths) in paths {
+        add_paths(&mut fields, key, paths.iter().map(PathBuf::as_path));
+    }
+    fields
 }

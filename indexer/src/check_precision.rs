@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use bridgetower::eval::Dataset;
 use bridgetower::eval::fidelity::{Answers, Fidelity, Sample, Speed};
 use bridgetower::{Engine, Error, IndexReader, Photo, Precision, ScanOptions, Status, find_photos};
-use bt_cli::{DEFAULT_MODEL, DONE, ModelArgs};
+use bt_cli::{DEFAULT_MODEL, DONE, ModelArgs, Unit, counted, print, print_pretty_json, visible};
 use serde_json::json;
 
 use crate::args::{CheckPrecisionArgs, Program};
@@ -44,15 +44,12 @@ pub fn check_precision(program: &Program, args: &CheckPrecisionArgs) -> anyhow::
         program.output.warn(format!("{path} left out: {reason}"));
     }
 
-    let bar = program
-        .output
-        .bar("{msg} {bar:30} {pos}/{len} photos  {eta} left");
+    let bar = program.output.progress(Unit::Things("photos"));
     // One after another, each leaving the memory before the next comes.
     let ask = |engine: Engine| {
-        bar.set_message(engine.model().number_format());
+        let format = engine.model().number_format();
         let answers = Answers::of(&engine, &sample, &mut |done, total| {
-            bar.set_length(total as u64);
-            bar.set_position(done as u64);
+            bar.show(format, done as u64, total as u64);
         });
         anyhow::Ok(answers?)
     };
@@ -63,7 +60,7 @@ pub fn check_precision(program: &Program, args: &CheckPrecisionArgs) -> anyhow::
         .into_iter()
         .map(compare)
         .collect::<anyhow::Result<_>>()?;
-    bar.finish_and_clear();
+    bar.finish();
     let report = Report {
         model: name,
         material: &material,
@@ -71,14 +68,11 @@ pub fn check_precision(program: &Program, args: &CheckPrecisionArgs) -> anyhow::
         exact: &exact,
         found: &found,
     };
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     if args.json {
-        serde_json::to_writer_pretty(&mut out, &report.as_json())?;
-        writeln!(out)?;
+        print_pretty_json(&report.as_json())?;
     } else {
-        report.print(&mut out)?;
+        print(|out| report.print(out))?;
     }
-    out.flush()?;
     Ok(DONE)
 }
 
@@ -207,10 +201,10 @@ impl Report<'_> {
         };
         writeln!(
             out,
-            "{} photos and {} texts{built_in}; model {}",
-            self.sample.photos(),
-            self.sample.texts(),
-            self.model
+            "{} and {}{built_in}; model {}",
+            counted(self.sample.photos(), "photo"),
+            counted(self.sample.texts(), "text"),
+            visible(&self.model)
         )?;
         let speed = self.exact.speed;
         write!(

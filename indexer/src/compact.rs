@@ -1,7 +1,7 @@
 //! `bt-index compact`: the library's, with a progress bar, Ctrl-C and a report.
 
 use bridgetower::{CompactEvent, CompactReport, Error};
-use bt_cli::DONE;
+use bt_cli::{DONE, Unit, print_json};
 use indicatif::HumanBytes;
 use serde_json::json;
 
@@ -11,7 +11,7 @@ use crate::build::cancel_on_interrupt;
 pub fn compact(program: &Program, as_json: bool) -> anyhow::Result<u8> {
     let dir = program.index.dir()?;
     let cancel = cancel_on_interrupt()?;
-    let bar = program.output.bar("{msg} {bar:30} {percent} %  {eta} left");
+    let bar = program.output.progress(Unit::Parts);
     let outcome = bridgetower::compact(&dir, &cancel, &mut |event| {
         let (what, done, total) = match event {
             CompactEvent::Graph { done, total } => {
@@ -19,27 +19,22 @@ pub fn compact(program: &Program, as_json: bool) -> anyhow::Result<u8> {
             }
             CompactEvent::Store { done, total } => ("writing the store", done, total),
         };
-        bar.set_message(what);
-        bar.set_length(total);
-        bar.set_position(done);
+        bar.show(what, done, total);
     });
-    bar.finish_and_clear();
+    bar.finish();
     let report = match outcome {
         Err(Error::Cancelled) => anyhow::bail!("stopped; the index is as good as before"),
         outcome => outcome?,
     };
     if as_json {
-        println!(
-            "{}",
-            json!({
-                "bytes_before": report.bytes_before,
-                "bytes_after": report.bytes_after,
-                "rebuilt_graph": report.rebuilt_graph,
-                "rewrote_store": report.rewrote_store,
-            })
-        );
-    } else if !program.output.quiet {
-        eprintln!("{}", describe(&report));
+        print_json(&json!({
+            "bytes_before": report.bytes_before,
+            "bytes_after": report.bytes_after,
+            "rebuilt_graph": report.rebuilt_graph,
+            "rewrote_store": report.rewrote_store,
+        }))?;
+    } else {
+        program.output.say(describe(&report));
     }
     Ok(DONE)
 }

@@ -5,8 +5,10 @@ use std::io::Write;
 use bridgetower::{
     DuplicateContent, DuplicateGroup, DuplicateOptions, Duplicates, IndexReader, duplicates,
 };
-use bt_cli::{DONE, NOTHING_FOUND};
-use indicatif::{HumanBytes, HumanCount};
+use bt_cli::{
+    DONE, NOTHING_FOUND, Unit, add_paths, counted, print, print_pretty_json, visible_path,
+};
+use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
 use crate::args::{DedupeArgs, Program};
@@ -17,27 +19,20 @@ pub fn dedupe(program: &Program, args: &DedupeArgs) -> anyhow::Result<u8> {
         similarity: (!args.exact).then_some(args.similarity),
         ..DuplicateOptions::default()
     };
-    let bar = program
-        .output
-        .bar("{bar:30} {human_pos}/{human_len} pictures compared  {eta} left");
+    let bar = program.output.progress(Unit::Things("pictures"));
     let found = duplicates(&index, &options, &mut |done, total| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
+        bar.show("comparing", done as u64, total as u64);
     })?;
-    bar.finish_and_clear();
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    bar.finish();
     if args.json {
-        serde_json::to_writer_pretty(&mut out, &as_json(&index, &options, &found))?;
-        writeln!(out)?;
+        print_pretty_json(&as_json(&index, &options, &found))?;
     } else {
-        for group in &found.groups {
-            print_group(&mut out, group)?;
-        }
+        print(|out| {
+            let mut groups = found.groups.iter();
+            groups.try_for_each(|group| print_group(out, group))
+        })?;
     }
-    out.flush()?;
-    if !program.output.quiet {
-        eprintln!("{}", summary(&found));
-    }
+    program.output.say(summary(&found));
     Ok(if found.groups.is_empty() {
         NOTHING_FOUND
     } else {
@@ -71,7 +66,7 @@ fn print_group(out: &mut impl Write, group: &DuplicateGroup) -> std::io::Result<
             0 => String::new(),
             _ => format!("{:.3}", content.similarity),
         };
-        let path = photo.path.display();
+        let path = visible_path(&photo.path);
         writeln!(out, "  {pixels:>11}  {bytes:>10}  {similarity:>5}  {path}")?;
         for (_, copy) in &content.photos[1..] {
             writeln!(
@@ -79,7 +74,7 @@ fn print_group(out: &mut impl Write, group: &DuplicateGroup) -> std::io::Result<
                 "  {:>23}  {:>5}  {}",
                 "exact copy",
                 "",
-                copy.path.display()
+                visible_path(&copy.path)
             )?;
         }
     }
@@ -92,13 +87,14 @@ fn summary(found: &Duplicates) -> String {
     let twice = match groups {
         0 => "no photo is there twice".to_owned(),
         _ => format!(
-            "{} groups, {} beside the best of each",
-            HumanCount(groups as u64),
+            "{}, {} beside the best of each",
+            counted(groups, "group"),
             HumanBytes(waste)
         ),
     };
     match found.left_out {
         0 => twice,
+        1 => format!("{twice}; 1 link or missing file left out"),
         count => format!("{twice}; {count} links or missing files left out"),
     }
 }
@@ -122,14 +118,14 @@ fn as_json(index: &IndexReader, options: &DuplicateOptions, found: &Duplicates) 
 
 fn content_as_json(content: &DuplicateContent) -> Value {
     let photo = content.photo();
-    let paths = content.photos.iter();
-    let paths = paths.map(|(_, photo)| photo.path.to_string_lossy());
-    json!({
+    let mut fields = json!({
         "blake3": content.content_hash.to_string(),
         "similarity": content.similarity,
         "width": photo.metadata.width,
         "height": photo.metadata.height,
         "bytes": photo.size,
-        "paths": paths.collect::<Vec<_>>(),
-    })
+    });
+    let paths = content.photos.iter();
+    add_paths(&mut fields, "paths", paths.map(|(_, photo)| &*photo.path));
+    fields
 }

@@ -1,7 +1,7 @@
 //! `bt-index gc`: the library's, with a report.
 
 use bridgetower::{Garbage, GcOptions, GcReport};
-use bt_cli::{DEFAULT_RERANK_MODEL, DONE};
+use bt_cli::{DEFAULT_RERANK_MODEL, DONE, OutputArgs, add_path, print_json};
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::{Value, json};
 
@@ -22,26 +22,29 @@ pub fn gc(program: &Program, args: &GcArgs) -> anyhow::Result<u8> {
             .warn(format!("{} stays: {reason}", path.display()));
     }
     if args.json {
-        println!("{}", as_json(&report, args.dry_run));
-    } else if !program.output.quiet {
-        print(&report, args.dry_run);
+        print_json(&as_json(&report, args.dry_run))?;
+    } else {
+        say(&program.output, &report, args.dry_run);
     }
     Ok(DONE)
 }
 
-fn print(report: &GcReport, dry_run: bool) {
+fn say(output: &OutputArgs, report: &GcReport, dry_run: bool) {
     for (&kind, &(files, bytes)) in &report.removed {
-        let (files, bytes) = (HumanCount(files as u64), HumanBytes(bytes));
-        eprintln!("{bytes:>12}  {files} {}", in_words(kind));
+        let (files, what) = (HumanCount(files as u64), in_words(kind, files));
+        output.say(format_args!("{:>12}  {files} {what}", HumanBytes(bytes)));
     }
     let verb = if dry_run { "would be freed" } else { "freed" };
-    eprintln!("{:>12}  {verb}", HumanBytes(report.bytes()));
+    output.say(format_args!("{:>12}  {verb}", HumanBytes(report.bytes())));
 }
 
-fn in_words(kind: Garbage) -> &'static str {
+fn in_words(kind: Garbage, files: usize) -> &'static str {
     match kind {
+        Garbage::Snapshots if files == 1 => "state that was replaced",
         Garbage::Snapshots => "states that were replaced",
+        Garbage::Drafts if files == 1 => "file that was never finished",
         Garbage::Drafts => "files that were never finished",
+        Garbage::Stores if files == 1 => "file of a store that was replaced or never finished",
         Garbage::Stores => "files of stores that were replaced or never finished",
         Garbage::GonePhotos => "kept of photos that left the index",
         Garbage::Outdated => "kept by an earlier version of this program",
@@ -64,10 +67,11 @@ fn as_json(report: &GcReport, dry_run: bool) -> Value {
         let amount = json!({"files": files, "bytes": bytes});
         (name(kind).to_owned(), amount)
     });
-    let kept = report
-        .kept
-        .iter()
-        .map(|(path, reason)| json!({"path": path.to_string_lossy(), "reason": reason}));
+    let kept = report.kept.iter().map(|(path, reason)| {
+        let mut kept = json!({"reason": reason});
+        add_path(&mut kept, "path", path);
+        kept
+    });
     json!({
         "dry_run": dry_run,
         "bytes": report.bytes(),

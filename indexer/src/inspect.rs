@@ -1,101 +1,96 @@
 //! `bt-index status`, `verify` and `remove`.
 
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use bridgetower::{Changes, Error, IndexReader, IndexWriter, Status, indexed_path};
-use bt_cli::{DONE, FAILED, NOTHING_FOUND};
+use bt_cli::{
+    DONE, FAILED, NOTHING_FOUND, add_path, add_paths, counted, hint, print, print_json, visible,
+    visible_path,
+};
 use indicatif::{HumanBytes, HumanCount};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::args::Program;
 
 pub fn status(program: &Program, as_json: bool) -> anyhow::Result<u8> {
     let dir = program.index.dir()?;
     let status = Status::read(&dir)?;
-    let pins = &status.pins;
-    let roots: Vec<_> = status
-        .roots
-        .iter()
-        .map(|root| root.to_string_lossy())
-        .collect();
     if as_json {
-        println!(
-            "{}",
-            json!({
-                "index": dir.to_string_lossy(),
-                "photos": status.photos,
-                "vectors": status.vectors,
-                "graph_rows": status.graph_rows,
-                "tail_rows": status.tail_rows,
-                "dead_rows": status.dead_rows,
-                "generation": status.generation,
-                "model": pins.model_name,
-                "model_fingerprint": pins.model_fingerprint,
-                "preprocessing": pins.preprocessing,
-                "dim": pins.dim,
-                "folders": roots,
-                "created_by": status.created_by,
-                "bytes": status.bytes_on_disk,
-                "cache_bytes": status.cache_bytes,
-                "builder": status.builder,
-            })
-        );
-        return Ok(DONE);
-    }
-    println!(
-        "index    {} ({})",
-        dir.display(),
-        HumanBytes(status.bytes_on_disk)
-    );
-    println!("photos   {}", HumanCount(status.photos as u64));
-    println!("folders  {}", roots.join(", "));
-    println!(
-        "model    {} ({:.12})",
-        pins.model_name, pins.model_fingerprint
-    );
-    println!(
-        "vectors  {} of {} coordinates",
-        HumanCount(status.vectors as u64),
-        pins.dim
-    );
-    match status.graph_rows {
-        0 => println!("graph    none: searches compare every photo"),
-        rows => println!(
-            "graph    {} vectors, {} of them deleted; {} newer ones are compared one by one",
-            HumanCount(rows as u64),
-            HumanCount(status.dead_rows as u64),
-            HumanCount(status.tail_rows as u64)
-        ),
-    }
-    if status.cache_bytes > 0 {
-        println!(
-            "cache    {} of photos, kept for reranking",
-            HumanBytes(status.cache_bytes)
-        );
-    }
-    if let Some(pid) = status.builder {
-        println!("builder  process {pid} is changing it");
+        print_json(&status_as_json(&dir, &status))?;
+    } else {
+        print(|out| describe(out, &dir, &status))?;
     }
     Ok(DONE)
+}
+
+fn status_as_json(dir: &Path, status: &Status) -> Value {
+    let pins = &status.pins;
+    let mut fields = json!({
+        "photos": status.photos,
+        "vectors": status.vectors,
+        "graph_rows": status.graph_rows,
+        "tail_rows": status.tail_rows,
+        "dead_rows": status.dead_rows,
+        "generation": status.generation,
+        "model": pins.model_name,
+        "model_fingerprint": pins.model_fingerprint,
+        "preprocessing": pins.preprocessing,
+        "dim": pins.dim,
+        "created_by": status.created_by,
+        "bytes": status.bytes_on_disk,
+        "cache_bytes": status.cache_bytes,
+        "builder": status.builder,
+    });
+    add_path(&mut fields, "index", dir);
+    let roots = status.roots.iter().map(PathBuf::as_path);
+    add_paths(&mut fields, "folders", roots);
+    fields
+}
+
+fn describe(out: &mut impl Write, dir: &Path, status: &Status) -> io::Result<()> {
+    let pins = &status.pins;
+    let count = |rows| HumanCount(rows as u64);
+    let roots: Vec<_> = status.roots.iter().map(|root| visible_path(root)).collect();
+    let bytes = HumanBytes(status.bytes_on_disk);
+    writeln!(out, "index    {} ({bytes})", visible_path(dir))?;
+    writeln!(out, "photos   {}", count(status.photos))?;
+    writeln!(out, "folders  {}", roots.join(", "))?;
+    let model = visible(&pins.model_name);
+    writeln!(out, "model    {model} ({:.12})", pins.model_fingerprint)?;
+    let vectors = count(status.vectors);
+    writeln!(out, "vectors  {vectors} of {} coordinates", pins.dim)?;
+    match status.graph_rows {
+        0 => writeln!(out, "graph    none: searches compare every photo")?,
+        rows => writeln!(
+            out,
+            "graph    {}, {} of them deleted; newer ones, compared one by one: {}",
+            counted(rows, "vector"),
+            count(status.dead_rows),
+            count(status.tail_rows)
+        )?,
+    }
+    if status.cache_bytes > 0 {
+        let bytes = HumanBytes(status.cache_bytes);
+        writeln!(out, "cache    {bytes} of photos, kept for reranking")?;
+    }
+    match status.builder {
+        Some(pid) => writeln!(out, "builder  process {pid} is changing it"),
+        None => Ok(()),
+    }
 }
 
 pub fn verify(program: &Program, as_json: bool) -> anyhow::Result<u8> {
     let dir = program.index.dir()?;
     let report = bridgetower::verify(&dir)?;
     if as_json {
-        println!(
-            "{}",
-            json!({
-                "photos": report.photos,
-                "vectors": report.vectors,
-                "recall": report.recall,
-                "problems": report.problems,
-            })
-        );
+        print_json(&json!({
+            "photos": report.photos,
+            "vectors": report.vectors,
+            "recall": report.recall,
+            "problems": report.problems,
+        }))?;
     } else {
-        for problem in &report.problems {
-            println!("problem: {problem}");
-        }
         let recall = report
             .recall
             .map_or(String::new(), |r| format!(", Recall@10 {r:.3}"));
@@ -104,11 +99,14 @@ pub fn verify(program: &Program, as_json: bool) -> anyhow::Result<u8> {
         } else {
             "damaged"
         };
-        println!(
-            "{verdict}: {} photos, {} vectors{recall}",
-            HumanCount(report.photos as u64),
-            HumanCount(report.vectors as u64)
-        );
+        let photos = counted(report.photos, "photo");
+        let vectors = counted(report.vectors, "vector");
+        print(|out| {
+            for problem in &report.problems {
+                writeln!(out, "problem: {}", visible(problem))?;
+            }
+            writeln!(out, "{verdict}: {photos}, {vectors}{recall}")
+        })?;
     }
     if report.problems.is_empty() {
         return Ok(DONE);
@@ -117,7 +115,7 @@ pub fn verify(program: &Program, as_json: bool) -> anyhow::Result<u8> {
         path: dir,
         reason: report.problems.join("; "),
     };
-    eprintln!("hint: {}", damaged.hint());
+    hint(damaged.hint());
     Ok(FAILED)
 }
 
@@ -127,8 +125,7 @@ pub fn remove(program: &Program, paths: &[PathBuf]) -> anyhow::Result<u8> {
     let mut writer = IndexWriter::open(&dir, &pins)?;
     // The file itself may be gone already.
     let unwanted: Vec<_> = paths.iter().map(|path| indexed_path(path)).collect();
-    let is_unwanted =
-        |path: &std::path::Path| unwanted.iter().any(|unwanted| path.starts_with(unwanted));
+    let is_unwanted = |path: &Path| unwanted.iter().any(|unwanted| path.starts_with(unwanted));
     let remove: Vec<_> = writer
         .photos()
         .filter(|(_, photo)| is_unwanted(&photo.path))
@@ -147,12 +144,10 @@ pub fn remove(program: &Program, paths: &[PathBuf]) -> anyhow::Result<u8> {
         ..Changes::default()
     })?;
     writer.publish()?;
-    if !program.output.quiet {
-        eprintln!(
-            "{} photos left the index, {} remain",
-            HumanCount(count as u64),
-            HumanCount(writer.len() as u64)
-        );
-    }
+    program.output.say(format_args!(
+        "{} left the index, {} remain",
+        counted(count, "photo"),
+        HumanCount(writer.len() as u64)
+    ));
     Ok(if count == 0 { NOTHING_FOUND } else { DONE })
 }

@@ -1,5 +1,7 @@
 //! `bt-index`: builds and keeps the photo index that `bt-query` searches.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)] // They panic where a pipe is closed or a disk is full.
+
 mod args;
 mod build;
 mod check_precision;
@@ -15,10 +17,9 @@ mod watch;
 use std::process::ExitCode;
 
 use args::{Command, Program};
-use clap::Parser;
 
 fn main() -> ExitCode {
-    bt_cli::exit(run(&Program::parse()))
+    bt_cli::main(run)
 }
 
 fn run(program: &Program) -> anyhow::Result<u8> {
@@ -40,8 +41,8 @@ fn run(program: &Program) -> anyhow::Result<u8> {
         Command::Import { source } => transfer::import(program, source),
         Command::CheckPrecision(check) => check_precision::check_precision(program, check),
         Command::Model(model) => model::run(program, model),
-        Command::Generate { what } => {
-            bt_cli::generate::<Program>(*what)?;
+        Command::Generate(args) => {
+            bt_cli::generate::<Program>(args)?;
             Ok(bt_cli::DONE)
         }
     }

@@ -28,8 +28,6 @@ pub fn run(program: &Program, args: &ModelCommandArgs) -> anyhow::Result<u8> {
             None => "there are no packed weights".into(),
         },
     };
-    if !program.output.quiet {
-        eprintln!("{said}");
-    }
+    program.output.say(said);
     Ok(DONE)
 }

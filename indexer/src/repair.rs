@@ -1,9 +1,14 @@
 //! `bt-index verify --repair`: the library's, with a progress bar, Ctrl-C and a report.
 
+use std::io::{self, Write};
+use std::path::PathBuf;
+
 use bridgetower::{Error, RepairEvent, RepairReport, verify};
-use bt_cli::{DONE, FAILED};
-use indicatif::HumanCount;
-use serde_json::json;
+use bt_cli::{
+    DONE, FAILED, Unit, add_path, add_paths, counted, hint, print, print_json, visible,
+    visible_path,
+};
+use serde_json::{Value, json};
 
 use crate::args::Program;
 use crate::build::cancel_on_interrupt;
@@ -11,76 +16,84 @@ use crate::build::cancel_on_interrupt;
 pub fn repair(program: &Program, as_json: bool) -> anyhow::Result<u8> {
     let dir = program.index.dir()?;
     let cancel = cancel_on_interrupt()?;
-    let bar = program.output.bar("{msg} {bar:30} {percent} %  {eta} left");
+    let bar = program.output.progress(Unit::Parts);
     let outcome = bridgetower::repair(&dir, &cancel, &mut |event| {
         let (what, done, total) = match event {
             RepairEvent::Store { done, total } => ("writing the store", done, total),
             RepairEvent::Graph { done, total } => ("building the graph", done, total),
         };
-        bar.set_message(what);
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
+        bar.show(what, done as u64, total as u64);
     });
-    bar.finish_and_clear();
+    bar.finish();
     let report = match outcome {
         Err(Error::Cancelled) => anyhow::bail!("stopped; run it again to mend the rest"),
         outcome => outcome?,
     };
     let left = verify(&dir)?.problems;
     if as_json {
-        println!(
-            "{}",
-            json!({
-                "problems": report.problems,
-                "photos": report.photos,
-                "from_snapshot": report.from_snapshot,
-                "lost": report.lost,
-                "lost_paths": report.lost_paths.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>(),
-                "rebuilt_graph": report.rebuilt_graph,
-                "put_aside": report.put_aside.as_ref().map(|path| path.to_string_lossy()),
-                "problems_left": left,
-            })
-        );
+        print_json(&in_json(&report, &left))?;
     } else {
-        print(&report, &left);
+        print(|out| describe(out, &report, &left))?;
     }
     if left.is_empty() {
         return Ok(DONE);
     }
-    eprintln!("hint: {}", Error::BeyondRepair { path: dir }.hint());
+    hint(Error::BeyondRepair { path: dir }.hint());
     Ok(FAILED)
 }
 
-fn print(report: &RepairReport, left: &[String]) {
+fn in_json(report: &RepairReport, left: &[String]) -> Value {
+    let mut fields = json!({
+        "problems": report.problems,
+        "photos": report.photos,
+        "from_snapshot": report.from_snapshot,
+        "lost": report.lost,
+        "rebuilt_graph": report.rebuilt_graph,
+        "put_aside": null,
+        "problems_left": left,
+    });
+    let lost = report.lost_paths.iter().map(PathBuf::as_path);
+    add_paths(&mut fields, "lost_paths", lost);
+    if let Some(path) = &report.put_aside {
+        add_path(&mut fields, "put_aside", path);
+    }
+    fields
+}
+
+fn describe(out: &mut impl Write, report: &RepairReport, left: &[String]) -> io::Result<()> {
     for problem in &report.problems {
-        println!("was damaged: {problem}");
+        writeln!(out, "was damaged: {}", visible(problem))?;
     }
     for path in &report.lost_paths {
-        println!("lost: {}", path.display());
+        writeln!(out, "lost: {}", visible_path(path))?;
     }
     for problem in left {
-        println!("still damaged: {problem}");
+        writeln!(out, "still damaged: {}", visible(problem))?;
     }
     if let Some(path) = &report.put_aside {
-        println!(
-            "the damaged store is kept in {}; delete it when you like",
-            path.display()
-        );
+        let path = visible_path(path);
+        writeln!(
+            out,
+            "the damaged store is kept in {path}; delete it when you like"
+        )?;
     }
-    let photos = HumanCount(report.photos as u64);
+    let photos = counted(report.photos, "photo");
     if report.problems.is_empty() {
-        println!("nothing to mend: {photos} photos");
+        writeln!(out, "nothing to mend: {photos}")
     } else if left.is_empty() {
-        println!("mended: {photos} photos; {}", what_is_left_to_do(report));
+        writeln!(out, "mended: {photos}; {}", what_is_left_to_do(report))
+    } else {
+        Ok(())
     }
 }
 
 fn what_is_left_to_do(report: &RepairReport) -> String {
     match report.lost {
         Some(0) => "nothing is lost".into(),
+        Some(1) => "1 photo is lost, and bt-index build embeds it again".into(),
         Some(lost) => format!(
-            "{} photos are lost, and bt-index build embeds them again",
-            HumanCount(lost as u64)
+            "{} are lost, and bt-index build embeds them again",
+            counted(lost, "photo")
         ),
         None => "bt-index build embeds again what was newer than the published state".into(),
     }

@@ -3,13 +3,11 @@
 use std::path::Path;
 
 use bridgetower::{Error, ImportEvent, IndexReader, Status};
-use bt_cli::DONE;
-use indicatif::{HumanBytes, HumanCount};
+use bt_cli::{DONE, Unit, counted};
+use indicatif::HumanBytes;
 
 use crate::args::{ExportFormat, Program};
 use crate::build::cancel_on_interrupt;
-
-const BAR: &str = "{msg} {bar:30} {human_pos}/{human_len} photos  {eta} left";
 
 pub fn export(
     program: &Program,
@@ -18,44 +16,36 @@ pub fn export(
     format: ExportFormat,
 ) -> anyhow::Result<u8> {
     let index = IndexReader::open(&program.index.dir()?)?;
-    let bar = program.output.bar(BAR);
-    bar.set_message("exporting");
-    let mut progress = |done, total| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
-    };
+    let bar = program.output.progress(Unit::Things("photos"));
+    let mut progress = |done, total| bar.show("exporting", done as u64, total as u64);
     let report = match format {
         ExportFormat::Npy => bridgetower::export(&index, target, force, &mut progress),
         ExportFormat::Parquet => bridgetower::export_parquet(&index, target, force, &mut progress),
     }?;
-    bar.finish_and_clear();
-    if !program.output.quiet {
-        eprintln!(
-            "{} photos with {} vectors exported to {} ({})",
-            HumanCount(report.photos as u64),
-            HumanCount(report.vectors as u64),
-            target.display(),
-            HumanBytes(report.bytes)
-        );
-    }
+    bar.finish();
+    program.output.say(format_args!(
+        "{} with {} exported to {} ({})",
+        counted(report.photos, "photo"),
+        counted(report.vectors, "vector"),
+        target.display(),
+        HumanBytes(report.bytes)
+    ));
     Ok(DONE)
 }
 
 pub fn import(program: &Program, source: &Path) -> anyhow::Result<u8> {
     let dir = program.index.dir()?;
     let cancel = cancel_on_interrupt()?;
-    let bar = program.output.bar(BAR);
+    let bar = program.output.progress(Unit::Things("photos"));
     let outcome = bridgetower::import(&dir, source, &cancel, &mut |event| {
         let (what, done, total) = match event {
             ImportEvent::Checking { done, total } => ("checking", done, total),
             ImportEvent::Importing { done, total } => ("importing", done, total),
             ImportEvent::Graph { done, total } => ("building the graph", done, total),
         };
-        bar.set_message(what);
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
+        bar.show(what, done as u64, total as u64);
     });
-    bar.finish_and_clear();
+    bar.finish();
     let report = match outcome {
         Err(Error::Cancelled) if Status::read(&dir).is_ok() => anyhow::bail!(
             "stopped; all photos are in the index, and the next build makes its graph"
@@ -63,13 +53,11 @@ pub fn import(program: &Program, source: &Path) -> anyhow::Result<u8> {
         Err(Error::Cancelled) => anyhow::bail!("stopped; nothing was imported"),
         outcome => outcome?,
     };
-    if !program.output.quiet {
-        eprintln!(
-            "{} photos with {} vectors imported into {}",
-            HumanCount(report.photos as u64),
-            HumanCount(report.vectors as u64),
-            dir.display()
-        );
-    }
+    program.output.say(format_args!(
+        "{} with {} imported into {}",
+        counted(report.photos, "photo"),
+        counted(report.vectors, "vector"),
+        dir.display()
+    ));
     Ok(DONE)
 }

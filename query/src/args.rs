@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use bt_cli::{CacheArg, Generated, IndexArgs, ModelArgs, OutputArgs};
+use bt_cli::{CacheArg, GenerateArgs, IndexArgs, ModelArgs, OutputArgs};
 use clap::{Args, Parser, Subcommand};
 
 use crate::filter::FilterArgs;
+use crate::preview::Protocol;
 
 /// Finds photos by what they show, and reads every candidate together with the query before it answers
 ///
@@ -50,7 +51,7 @@ pub struct SearchArgs {
     pub add: Vec<String>,
 
     /// Look for photos without this; repeat for more
-    #[arg(short, long, value_name = "TERM")]
+    #[arg(short, long, value_name = "TERM", alias = "sub")]
     pub subtract: Vec<String>,
 
     /// Hits to show
@@ -100,6 +101,11 @@ pub struct SearchArgs {
     #[arg(long, value_name = "FILE", env = "BT_CONTACT_SHEET", value_parser = picture)]
     pub contact_sheet: Option<PathBuf>,
 
+    /// Does nothing: rclip indexes before it searches, bt-query never does
+    #[arg(short, long, aliases = ["skip-index", "skip-indexing"])]
+    #[allow(dead_code)] // Accepted, so that what people are used to type works.
+    pub no_indexing: bool,
+
     #[command(flatten)]
     pub filter: FilterArgs,
 
@@ -109,28 +115,37 @@ pub struct SearchArgs {
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
-#[group(multiple = false)]
-#[allow(clippy::struct_excessive_bools)] // Flags of which one at most is set.
+#[allow(clippy::struct_excessive_bools)] // Flags of which one at most is set, but for -f -0.
 pub struct FormatArgs {
     /// One JSON document
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["jsonl", "csv", "filepath_only", "print0", "preview"])]
     pub json: bool,
 
     /// One JSON document a line for each hit
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["csv", "filepath_only", "print0", "preview"])]
     pub jsonl: bool,
 
     /// Comma-separated values with a header
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["filepath_only", "print0", "preview"])]
     pub csv: bool,
 
-    /// Paths only, one a line
-    #[arg(short, long)]
+    /// Paths only, one a line; with -0, each ended by a NUL byte instead
+    #[arg(short, long, conflicts_with = "preview")]
     pub filepath_only: bool,
 
     /// Paths only, each ended by a NUL byte, for xargs -0
-    #[arg(short = '0', long)]
+    #[arg(short = '0', long, conflicts_with = "preview")]
     pub print0: bool,
+
+    /// Also show the hits' pictures on the terminal
+    #[arg(short, long, value_name = "HOW", num_args = 0..=1, require_equals = true,
+          default_missing_value = "auto")]
+    pub preview: Option<Protocol>,
+
+    /// Most pixels of a picture shown by --preview, from top to bottom
+    #[arg(short = 'H', long, value_name = "PX", default_value_t = 400, env = "BT_PREVIEW_HEIGHT",
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub preview_height: u32,
 }
 
 impl FormatArgs {
@@ -153,8 +168,8 @@ pub enum Task {
     /// Measure a model on pictures with captions: recall, match probabilities, latency
     #[command(after_long_help = EVAL_FILE)]
     Eval(EvalArgs),
-    /// Write shell completions or the manual page
-    Generate { what: Generated },
+    /// Write shell completions or manual pages
+    Generate(GenerateArgs),
 }
 
 const EVAL_FILE: &str = r#"FILE is JSON Lines, a record a line:

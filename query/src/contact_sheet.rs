@@ -5,9 +5,12 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use bridgetower::{Encoded, Error, Found, Hit};
-use image::imageops::{self, FilterType};
+use bt_cli::visible;
+use image::imageops;
 use image::{Rgb, RgbImage};
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
+
+use crate::thumbnail::{fit, resized};
 
 /// What is on a sheet.
 pub struct Sheet {
@@ -54,7 +57,7 @@ const MAT: Rgb<u8> = Rgb([244, 244, 246]);
 const MISSING: Rgb<u8> = Rgb([200, 200, 204]);
 
 /// Reads the photos of the first `top` hits. Also returns those that could not be read, and why.
-pub fn compose(title: String, found: &Found, top: usize) -> (Sheet, Vec<(PathBuf, Error)>) {
+pub fn compose(title: &str, found: &Found, top: usize) -> (Sheet, Vec<(PathBuf, Error)>) {
     let mut photos = Photos::default();
     let mut section = |label, hits: &[Hit], remark: &dyn Fn(&Hit) -> String| Section {
         label,
@@ -88,6 +91,7 @@ pub fn compose(title: String, found: &Found, top: usize) -> (Sheet, Vec<(PathBuf
             &remark,
         ));
     }
+    let title = visible(title).into_owned();
     (Sheet { title, sections }, photos.unreadable)
 }
 
@@ -153,7 +157,7 @@ fn place(rank: usize, hit: &Hit) -> String {
 fn file_name(hit: &Hit) -> String {
     let path = &hit.photo.path;
     let name = path.file_name().unwrap_or(path.as_os_str());
-    name.to_string_lossy().into_owned()
+    visible(&name.to_string_lossy()).into_owned()
 }
 
 // --- photos ---
@@ -173,7 +177,10 @@ impl Photos {
         }
         let photo = Encoded::read(path).and_then(|encoded| encoded.decode());
         let thumbnail = match photo {
-            Ok(photo) => Some(fitted(&photo.rgb)),
+            Ok(photo) => {
+                let size = fit(photo.rgb.dimensions(), (SIDE, SIDE));
+                Some(resized(&photo.rgb, size))
+            }
             Err(error) => {
                 self.unreadable.push((path.clone(), error));
                 None
@@ -182,20 +189,6 @@ impl Photos {
         self.thumbnails.insert(path.clone(), thumbnail.clone());
         thumbnail
     }
-}
-
-/// The whole photo, as large as fits into a tile.
-fn fitted(photo: &RgbImage) -> RgbImage {
-    let (width, height) = (f64::from(photo.width()), f64::from(photo.height()));
-    let scale = f64::from(SIDE) / width.max(height);
-    let side = |length: f64| ((length * scale).round() as u32).clamp(1, SIDE);
-    let (width, height) = (side(width), side(height));
-    if scale < 0.25 {
-        // Averaging first costs little and leaves the finer filter little to do.
-        let nearly = imageops::thumbnail(photo, width * 2, height * 2);
-        return imageops::resize(&nearly, width, height, FilterType::CatmullRom);
-    }
-    imageops::resize(photo, width, height, FilterType::CatmullRom)
 }
 
 // --- shapes and letters ---

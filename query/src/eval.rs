@@ -6,7 +6,7 @@ use bridgetower::eval::{
     BothWays, CutOffs, Dataset, EvalStage, Evaluation, Latency, Reliability, Retrieval, Times,
     evaluate,
 };
-use bt_cli::{DEFAULT_MODEL, DONE};
+use bt_cli::{DEFAULT_MODEL, DONE, Unit, print_pretty_json, visible};
 
 use crate::args::{EvalArgs, Program};
 use crate::search::rerank_model;
@@ -25,24 +25,23 @@ pub fn eval(program: &Program, args: &EvalArgs) -> anyhow::Result<u8> {
     let reranker = (!args.no_match).then(|| other.as_ref().unwrap_or(&embedder));
     let depths: Vec<usize> = args.k.iter().map(|k| *k as usize).collect();
 
-    let bar = program.output.bar("{msg} {pos}/{len} {elapsed} {eta}");
+    let bar = program.output.progress(Unit::Things(""));
     let outcome = evaluate(
         &embedder,
         reranker,
         dataset,
         &depths,
         &mut |stage, done, total| {
-            bar.set_message(match stage {
+            let stage = match stage {
                 EvalStage::Photos => "embedding pictures",
                 EvalStage::Texts => "embedding texts",
                 EvalStage::Pairs => "reading pictures with texts",
                 EvalStage::Latency => "timing single queries",
-            });
-            bar.set_length(total as u64);
-            bar.set_position(done as u64);
+            };
+            bar.show(stage, done as u64, total as u64);
         },
     );
-    bar.finish_and_clear();
+    bar.finish();
     let evaluation = outcome?;
     for photo in &evaluation.unreadable {
         program.output.warn(format!(
@@ -51,22 +50,19 @@ pub fn eval(program: &Program, args: &EvalArgs) -> anyhow::Result<u8> {
             photo.reason
         ));
     }
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     if args.json {
-        serde_json::to_writer_pretty(&mut out, &evaluation)?;
-        writeln!(out)?;
+        print_pretty_json(&evaluation)?;
     } else {
-        print(&mut out, &evaluation)?;
+        bt_cli::print(|out| print(out, &evaluation))?;
     }
-    out.flush()?;
     Ok(DONE)
 }
 
 fn print(out: &mut impl Write, evaluation: &Evaluation) -> std::io::Result<()> {
     let Evaluation { counts, .. } = evaluation;
-    writeln!(out, "model     {}", evaluation.model)?;
+    writeln!(out, "model     {}", visible(&evaluation.model))?;
     if let Some(reranker) = &evaluation.reranker {
-        writeln!(out, "reranker  {reranker}")?;
+        writeln!(out, "reranker  {}", visible(reranker))?;
     }
     writeln!(
         out,

@@ -1,21 +1,24 @@
 //! `bt-query`: searches a photo index by words or pictures.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)] // They panic where a pipe is closed or a disk is full.
+
 mod args;
 mod contact_sheet;
 mod eval;
 mod filter;
 mod output;
 mod preliminary;
+mod preview;
 mod search;
 mod tasks;
+mod thumbnail;
 
 use std::process::ExitCode;
 
 use args::{Program, Task};
-use clap::Parser;
 
 fn main() -> ExitCode {
-    bt_cli::exit(run(&Program::parse()))
+    bt_cli::main(run)
 }
 
 fn run(program: &Program) -> anyhow::Result<u8> {
@@ -26,8 +29,8 @@ fn run(program: &Program) -> anyhow::Result<u8> {
         Some(Task::Fill(fill)) => tasks::fill(program, fill),
         Some(Task::Contrast(inputs)) => tasks::contrast(program, inputs),
         Some(Task::Eval(args)) => eval::eval(program, args),
-        Some(Task::Generate { what }) => {
-            bt_cli::generate::<Program>(*what)?;
+        Some(Task::Generate(args)) => {
+            bt_cli::generate::<Program>(args)?;
             Ok(bt_cli::DONE)
         }
     }

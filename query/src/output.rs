@@ -1,11 +1,17 @@
 //! Hits in the form that the reader wants: a table for people, lines for pipes, JSON or CSV for programs.
 
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 
 use bridgetower::{Found, Hit};
+use bt_cli::{
+    OutputArgs, add_path, cut_path, json_line, path_hex, print_pretty_json, visible_path,
+};
+use console::Term;
 use serde_json::{Value, json};
 
 use crate::args::FormatArgs;
+use crate::preview::Preview;
 
 /// A search's outcome and how it came about.
 pub struct Answer<'a> {
@@ -16,44 +22,44 @@ pub struct Answer<'a> {
     pub found: &'a Found,
 }
 
-/// Writes the answer to stdout.
-pub fn print(format: &FormatArgs, answer: &Answer) -> anyhow::Result<()> {
-    let stdout = std::io::stdout();
-    let is_terminal = stdout.is_terminal();
-    let mut out = std::io::BufWriter::new(stdout.lock());
+/// Writes the answer to stdout, and to stderr what can't be part of it.
+pub fn print(output: &OutputArgs, format: &FormatArgs, answer: &Answer) -> anyhow::Result<()> {
     let hits = &answer.found.hits;
     if format.json {
-        serde_json::to_writer_pretty(&mut out, &document(answer))?;
-        writeln!(out)?;
-    } else if format.csv {
-        csv(&mut out, hits)?;
-    } else {
-        for (i, hit) in hits.iter().enumerate() {
-            if format.jsonl {
-                serde_json::to_writer(&mut out, &as_json(i + 1, hit))?;
-                writeln!(out)?;
-            } else if format.print0 {
-                write_path(&mut out, hit)?;
-                out.write_all(b"\0")?;
-            } else if format.filepath_only {
-                write_path(&mut out, hit)?;
-                writeln!(out)?;
-            } else if is_terminal {
-                if i == 0 {
-                    writeln!(out, "{}", heading())?;
-                }
-                write!(out, "{}", numbers(i + 1, hit, "–"))?;
-                write_path(&mut out, hit)?;
-                writeln!(out)?;
-            } else {
-                write!(out, "{:.4}\t", hit.score())?;
-                write_path(&mut out, hit)?;
-                writeln!(out)?;
-            }
-        }
+        return print_pretty_json(&document(answer));
     }
-    out.flush()?;
-    Ok(())
+    let is_terminal = io::stdout().is_terminal();
+    let preview = format
+        .preview
+        .map(|wanted| Preview::new(wanted, format.preview_height));
+    let preview = preview.and_then(|preview| preview.map_err(|why| output.warn(why)).ok());
+    bt_cli::print(|out| {
+        if format.jsonl {
+            let mut ranked = (1..).zip(hits);
+            ranked.try_for_each(|(rank, hit)| writeln!(out, "{}", json_line(&as_json(rank, hit))))
+        } else if format.csv {
+            csv(out, hits, is_terminal)
+        } else if format.print0 || format.filepath_only {
+            let end: &[u8] = if format.print0 { b"\0" } else { b"\n" };
+            hits.iter().try_for_each(|hit| {
+                write_path(out, &hit.photo.path, is_terminal)?;
+                out.write_all(end)
+            })
+        } else if is_terminal {
+            table(out, hits, &|path| {
+                let drawn = preview.as_ref()?.of(path);
+                let unseen =
+                    |error| output.warn(format_args!("{} is not shown: {error}", path.display()));
+                drawn.map_err(unseen).ok()
+            })
+        } else {
+            hits.iter().try_for_each(|hit| {
+                write!(out, "{:.4}\t", hit.score())?;
+                write_path(out, &hit.photo.path, false)?;
+                writeln!(out)
+            })
+        }
+    })
 }
 
 fn document(answer: &Answer) -> Value {
@@ -70,9 +76,8 @@ fn document(answer: &Answer) -> Value {
 
 fn as_json(rank: usize, hit: &Hit) -> Value {
     let (photo, metadata) = (&hit.photo, &hit.photo.metadata);
-    json!({
+    let mut fields = json!({
         "rank": rank,
-        "path": photo.path.to_string_lossy(),
         "score": hit.score(),
         "match_probability": hit.match_probability,
         "similarity": hit.similarity,
@@ -82,52 +87,126 @@ fn as_json(rank: usize, hit: &Hit) -> Value {
         "captured_at": metadata.captured_at.map(|t| t.to_string()),
         "gps": metadata.gps.map(|g| json!({"latitude": g.latitude, "longitude": g.longitude})),
         "camera": metadata.camera,
-    })
+    });
+    add_path(&mut fields, "path", &photo.path);
+    fields
 }
 
-/// What the columns of [`row`] are.
-pub fn heading() -> String {
-    format!("{:>4}  {:>6}  {:>10}  photo", "", "match", "similarity")
+/// `picture` is what shows a photo below its line, if anything does.
+fn table(
+    out: &mut impl Write,
+    hits: &[Hit],
+    picture: &dyn Fn(&Path) -> Option<Vec<u8>>,
+) -> io::Result<()> {
+    if hits.is_empty() {
+        return Ok(());
+    }
+    let columns = Columns::of(&Term::stdout());
+    writeln!(out, "{}", columns.heading())?;
+    for (rank, hit) in (1..).zip(hits) {
+        writeln!(out, "{}", columns.row(rank, hit, "–"))?;
+        if let Some(drawn) = picture(&hit.photo.path) {
+            out.write_all(&drawn)?;
+            out.flush()?;
+        }
+    }
+    Ok(())
 }
 
-/// A hit for people; `unread` stands in place of a match probability that it does not have.
-pub fn row(rank: usize, hit: &Hit, unread: &str) -> String {
-    format!("{}{}", numbers(rank, hit, unread), hit.photo.path.display())
+/// How a hit is laid out in a line for people.
+#[derive(Clone, Copy)]
+pub struct Columns {
+    width: usize,
 }
 
-fn numbers(rank: usize, hit: &Hit, unread: &str) -> String {
-    let matched = match hit.match_probability {
-        Some(p) => format!("{:.1} %", p * 100.0),
-        None => unread.into(),
-    };
-    format!("{rank:>4}  {matched:>7}  {:>9.3}  ", hit.similarity)
+/// Fewer columns for the path make no name that anybody knows a photo by.
+const LEAST_PATH: usize = 24;
+
+impl Columns {
+    pub fn of(terminal: &Term) -> Self {
+        let (_, columns) = terminal.size();
+        Self {
+            width: columns.into(),
+        }
+    }
+
+    /// Leaves the last column free.
+    #[must_use]
+    pub fn narrower(self) -> Self {
+        Self {
+            width: self.width.saturating_sub(1),
+        }
+    }
+
+    /// What the columns of [`Self::row`] are.
+    pub fn heading(self) -> String {
+        let numbers = self.fit([
+            format!("{:>4}  {:>6}  {:>10}  ", "", "match", "similarity"),
+            format!("{:>4}  {:>6}   ", "", "match"),
+            format!("{:>4}  ", ""),
+        ]);
+        self.with_path(&numbers, "photo")
+    }
+
+    /// A hit; `unread` stands in place of a match probability that it does not have.
+    pub fn row(self, rank: usize, hit: &Hit, unread: &str) -> String {
+        let matched = match hit.match_probability {
+            Some(p) => format!("{:.1} %", p * 100.0),
+            None => unread.into(),
+        };
+        let numbers = self.fit([
+            format!("{rank:>4}  {matched:>7}  {:>9.3}  ", hit.similarity),
+            format!("{rank:>4}  {matched:>7}  "),
+            format!("{rank:>4}  "),
+        ]);
+        self.with_path(&numbers, &visible_path(&hit.photo.path))
+    }
+
+    /// The first of the forms that leaves room for a path.
+    fn fit(self, forms: [String; 3]) -> String {
+        let fits = |form: &String| form.chars().count() + LEAST_PATH <= self.width;
+        forms.into_iter().find(fits).unwrap_or_default()
+    }
+
+    fn with_path(self, numbers: &str, path: &str) -> String {
+        let room = self.width - numbers.chars().count();
+        format!("{numbers}{}", cut_path(path, room))
+    }
 }
 
-fn csv(out: &mut impl Write, hits: &[Hit]) -> std::io::Result<()> {
-    writeln!(out, "rank,score,match_probability,similarity,path")?;
-    for (i, hit) in hits.iter().enumerate() {
-        let matched = hit
-            .match_probability
-            .map_or(String::new(), |p| p.to_string());
-        let path = hit.photo.path.to_string_lossy().replace('"', "\"\"");
+fn csv(out: &mut impl Write, hits: &[Hit], is_terminal: bool) -> io::Result<()> {
+    writeln!(out, "rank,score,match_probability,similarity,path,path_hex")?;
+    for (rank, hit) in (1..).zip(hits) {
+        let matched = hit.match_probability.map(|p| p.to_string());
+        let path = &hit.photo.path;
+        let shown = if is_terminal {
+            visible_path(path)
+        } else {
+            path.to_string_lossy().into_owned()
+        };
         writeln!(
             out,
-            "{},{},{matched},{},\"{path}\"",
-            i + 1,
+            "{rank},{},{},{},\"{}\",{}",
             hit.score(),
-            hit.similarity
+            matched.unwrap_or_default(),
+            hit.similarity,
+            shown.replace('"', "\"\""),
+            path_hex(path).unwrap_or_default()
         )?;
     }
     Ok(())
 }
 
-/// The path byte for byte where the system has such paths, so that `xargs` finds the file.
-fn write_path(out: &mut impl Write, hit: &Hit) -> std::io::Result<()> {
+/// The path byte for byte, so that `xargs` finds the file; but to a terminal nothing that it would obey.
+fn write_path(out: &mut impl Write, path: &Path, is_terminal: bool) -> io::Result<()> {
+    if is_terminal {
+        return write!(out, "{}", visible_path(path));
+    }
     #[cfg(unix)]
     {
         use std::os::unix::ffi::OsStrExt;
-        out.write_all(hit.photo.path.as_os_str().as_bytes())
+        out.write_all(path.as_os_str().as_bytes())
     }
     #[cfg(not(unix))]
-    write!(out, "{}", hit.photo.path.display())
+    write!(out, "{}", path.display())
 }

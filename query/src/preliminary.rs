@@ -1,10 +1,10 @@
 //! Hits by embeddings alone, on the terminal until the reranked ones take their place.
 
 use bridgetower::Hit;
-use console::{Term, style, truncate_str};
+use console::{Term, style};
 
 use crate::args::Program;
-use crate::output::{heading, row};
+use crate::output::Columns;
 
 /// Lines of the terminal that are left free: for the progress bar, and the cursor.
 const LINES_LEFT: usize = 2;
@@ -33,14 +33,13 @@ impl Preliminary {
         let Some(terminal) = &self.terminal else {
             return Ok(());
         };
-        let (rows, columns) = terminal.size();
+        let (rows, _) = terminal.size();
         let room = usize::from(rows).saturating_sub(LINES_LEFT);
-        let shown = hits.iter().take(top).enumerate();
-        let lines = std::iter::once(heading()).chain(shown.map(|(i, hit)| row(i + 1, hit, "…")));
-        for line in lines.take(room) {
-            // A line that wraps, or breaks at a control character, would be more lines than are counted.
-            let line = line.replace(char::is_control, "\u{fffd}");
-            let line = truncate_str(&line, usize::from(columns).saturating_sub(1), "…");
+        // A line that wraps would be more lines than are counted.
+        let columns = Columns::of(terminal).narrower();
+        let shown = (1..).zip(hits.iter().take(top));
+        let lines = shown.map(|(rank, hit)| columns.row(rank, hit, "…"));
+        for line in std::iter::once(columns.heading()).chain(lines).take(room) {
             terminal.write_line(&style(line).dim().to_string())?;
             self.lines += 1;
         }

@@ -8,7 +8,7 @@ use bridgetower::{
     CacheLevel, Engine, Error, Found, IndexReader, Photo, PhotoCache, PhotoPredicate, QueryOptions,
     SearchEvent, Searcher, Term, TermContent, cache_path, default_rerank,
 };
-use bt_cli::{DEFAULT_RERANK_MODEL, DONE, NOTHING_FOUND};
+use bt_cli::{DEFAULT_RERANK_MODEL, DONE, NOTHING_FOUND, Unit, counted};
 
 use crate::args::{Program, SearchArgs};
 use crate::contact_sheet;
@@ -61,7 +61,7 @@ pub fn search(program: &Program) -> anyhow::Result<u8> {
         },
         filter: passes.as_ref().map(|passes| passes as &PhotoPredicate),
     };
-    let bar = program.output.bar("reading candidates {pos}/{len} {eta}");
+    let bar = program.output.progress(Unit::Things("photos"));
     let mut preliminary = Preliminary::new(program);
     let outcome = searcher.search(&terms, &options, &mut |event| match event {
         // Hits on the way are a courtesy: a terminal that cannot show them will say so of the answer.
@@ -69,18 +69,17 @@ pub fn search(program: &Program) -> anyhow::Result<u8> {
             let _ = preliminary.show(hits, options.top);
         }),
         SearchEvent::Reading { done, total } => {
-            bar.set_length(total as u64);
-            bar.set_position(done as u64);
+            bar.show("reading", done as u64, total as u64);
         }
     });
-    bar.finish_and_clear();
+    bar.finish();
     preliminary.clear()?;
     let found = outcome?;
 
     report(program, &index, &found, &options)?;
     program.output.note(format!(
-        "model loaded in {loaded:.1?}, {} photos searched and {} reranked in {:.1?}",
-        index.len(),
+        "model loaded in {loaded:.1?}, {} searched and {} reranked in {:.1?}",
+        counted(index.len(), "photo"),
         found.reranked,
         started.elapsed().checked_sub(loaded).unwrap_or_default()
     ));
@@ -88,6 +87,7 @@ pub fn search(program: &Program) -> anyhow::Result<u8> {
         draw(program, path, &found)?;
     }
     output::print(
+        &program.output,
         &args.format,
         &Answer {
             query: &args.query[0],
@@ -180,7 +180,7 @@ fn draw(program: &Program, path: &Path, found: &Found) -> anyhow::Result<()> {
             title.push_str(term);
         }
     }
-    let (sheet, unreadable) = contact_sheet::compose(title, found, args.top as usize);
+    let (sheet, unreadable) = contact_sheet::compose(&title, found, args.top as usize);
     for (photo, error) in unreadable {
         let photo = photo.display().to_string();
         // What the search could not read it has reported.
@@ -224,15 +224,15 @@ fn why_nothing(
     let mut reasons = Vec::new();
     if let Some(least) = options.min_score.filter(|_| found.reranked > 0) {
         reasons.push(format!(
-            "none of {} candidates matches with a probability of {least} or more (--min-score 0 shows them)",
-            found.reranked
+            "none of {} matches with a probability of {least} or more (--min-score 0 shows them)",
+            counted(found.reranked, "candidate")
         ));
     }
     if let Some(filter) = options.filter {
         reasons.push(format!(
-            "the filters left {} of {} photos",
+            "the filters left {} of {}",
             index.count(filter)?,
-            index.len()
+            counted(index.len(), "photo")
         ));
     }
     Ok(if reasons.is_empty() {

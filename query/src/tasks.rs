@@ -1,10 +1,11 @@
 //! The model's published uses one by one: embeddings, matching, masked words, the contrastive loss.
 
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
 use bridgetower::{Embedding, Engine, Error, PairScore, Pixels, TokenIds};
-use bt_cli::{DEFAULT_MODEL, DONE};
+use bt_cli::{DEFAULT_MODEL, DONE, path_hex, print, print_json, visible};
 use serde_json::json;
 
 use crate::args::{FillArgs, Inputs, Pair, Program};
@@ -15,32 +16,43 @@ pub fn embed(program: &Program, inputs: &Inputs) -> anyhow::Result<u8> {
         "nothing to embed: give --text or --image"
     );
     let engine = load(program)?;
+    // What it is of: a kind, the text or path, and the bytes of a path that is no text.
     let mut embeddings = Vec::new();
     for text in &inputs.texts {
         let tokens = read_text(program, &engine, text)?;
         embeddings.push((
             "text",
             text.clone(),
+            None,
             engine.embed_texts(&[tokens])?.remove(0),
         ));
     }
     for image in &inputs.images {
         let pixels = read_photo(&engine, image)?;
         let input = image.to_string_lossy().into_owned();
-        embeddings.push(("image", input, engine.embed_photos(&[pixels])?.remove(0)));
+        let embedding = engine.embed_photos(&[pixels])?.remove(0);
+        embeddings.push(("image", input, path_hex(image), embedding));
     }
     if inputs.json {
         let rows: Vec<_> = embeddings
             .iter()
-            .map(
-                |(kind, input, e)| json!({"kind": kind, "input": input, "embedding": e.as_slice()}),
-            )
+            .map(|(kind, input, hex, e)| {
+                let mut row = json!({"kind": kind, "input": input, "embedding": e.as_slice()});
+                if let Some(digits) = hex {
+                    row["input_hex"] = digits.as_str().into();
+                }
+                row
+            })
             .collect();
-        println!("{}", json!({"embeddings": rows}));
+        print_json(&json!({"embeddings": rows}))?;
     } else {
-        for (kind, input, embedding) in &embeddings {
-            println!("{kind} {input}\n{}", numbers(embedding));
-        }
+        print(|out| {
+            embeddings
+                .iter()
+                .try_for_each(|(kind, input, _, embedding)| {
+                    writeln!(out, "{kind} {}\n{}", visible(input), numbers(embedding))
+                })
+        })?;
     }
     Ok(DONE)
 }
@@ -51,20 +63,20 @@ pub fn match_pair(program: &Program, pair: &Pair) -> anyhow::Result<u8> {
     let photo = read_photo(&engine, &pair.image)?;
     let PairScore { logits, similarity } = engine.score_pair(&text, &photo)?;
     if pair.json {
-        println!(
-            "{}",
-            json!({
-                "itm_logits": [logits.no, logits.yes],
-                "match_probability": logits.match_probability(),
-                "similarity": similarity,
-            })
-        );
+        print_json(&json!({
+            "itm_logits": [logits.no, logits.yes],
+            "match_probability": logits.match_probability(),
+            "similarity": similarity,
+        }))?;
     } else {
-        println!("match probability  {:.4}", logits.match_probability());
-        match similarity {
-            Some(similarity) => println!("similarity         {similarity:.4}"),
-            None => println!("similarity         – (the checkpoint has no contrastive head)"),
-        }
+        let similarity = match similarity {
+            Some(similarity) => format!("{similarity:.4}"),
+            None => "– (the checkpoint has no contrastive head)".into(),
+        };
+        print(|out| {
+            writeln!(out, "match probability  {:.4}", logits.match_probability())?;
+            writeln!(out, "similarity         {similarity}")
+        })?;
     }
     Ok(DONE)
 }
@@ -87,19 +99,18 @@ pub fn fill(program: &Program, args: &FillArgs) -> anyhow::Result<u8> {
                 json!({"position": mask.position, "candidates": candidates.collect::<Vec<_>>()})
             })
             .collect();
-        println!(
-            "{}",
-            json!({"token_ids": filled.token_ids, "text": filled.text, "masks": masks})
-        );
+        print_json(&json!({"token_ids": filled.token_ids, "text": filled.text, "masks": masks}))?;
     } else {
-        println!("{}", filled.text);
-        for mask in &filled.masks {
-            let candidates = mask.candidates.iter();
-            let shown: Vec<String> = candidates
-                .map(|(token, p)| format!("{} {:.1} %", token.trim(), p * 100.0))
-                .collect();
-            println!("position {}: {}", mask.position, shown.join(", "));
-        }
+        print(|out| {
+            writeln!(out, "{}", visible(&filled.text))?;
+            filled.masks.iter().try_for_each(|mask| {
+                let candidates = mask.candidates.iter();
+                let shown: Vec<String> = candidates
+                    .map(|(token, p)| format!("{} {:.1} %", visible(token.trim()), p * 100.0))
+                    .collect();
+                writeln!(out, "position {}: {}", mask.position, shown.join(", "))
+            })
+        })?;
     }
     Ok(DONE)
 }
@@ -115,17 +126,14 @@ pub fn contrast(program: &Program, inputs: &Inputs) -> anyhow::Result<u8> {
     let contrast = engine.contrast(&texts, &photos.collect::<anyhow::Result<Vec<_>>>()?)?;
     if inputs.json {
         let rows = |e: &[Embedding]| e.iter().map(|e| e.as_slice().to_vec()).collect::<Vec<_>>();
-        println!(
-            "{}",
-            json!({
-                "loss": contrast.loss,
-                "text_embeds": rows(&contrast.text_embeds),
-                "image_embeds": rows(&contrast.image_embeds),
-                "cross_embeds": rows(&contrast.cross_embeds),
-            })
-        );
+        print_json(&json!({
+            "loss": contrast.loss,
+            "text_embeds": rows(&contrast.text_embeds),
+            "image_embeds": rows(&contrast.image_embeds),
+            "cross_embeds": rows(&contrast.cross_embeds),
+        }))?;
     } else {
-        println!("loss  {:.6}", contrast.loss);
+        print(|out| writeln!(out, "loss  {:.6}", contrast.loss))?;
     }
     Ok(DONE)
 }

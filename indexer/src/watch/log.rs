@@ -1,12 +1,10 @@
 //! What a watch says: lines for people on stderr, or for programs on stdout.
 
-use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
 use bridgetower::BuildReport;
-use bt_cli::OutputArgs;
-use indicatif::HumanCount;
+use bt_cli::{OutputArgs, add_path, add_paths, counted, print_json};
 use jiff::ZonedDateTime;
 use serde_json::{Value, json};
 
@@ -27,13 +25,18 @@ impl<'a> Log<'a> {
         folders: impl Iterator<Item = &'p Path>,
         photos: usize,
     ) -> anyhow::Result<()> {
-        let folders: Vec<_> = folders.map(Path::to_string_lossy).collect();
+        let folders: Vec<_> = folders.collect();
         let words = format!(
-            "following {}, {} photos in the index",
-            folders.join(", "),
-            HumanCount(photos as u64)
+            "following {}, {} in the index",
+            folders
+                .iter()
+                .map(|folder| folder.to_string_lossy())
+                .collect::<Vec<_>>()
+                .join(", "),
+            counted(photos, "photo")
         );
-        let fields = json!({"event": "watching", "folders": folders, "photos": photos});
+        let mut fields = json!({"event": "watching", "photos": photos});
+        add_paths(&mut fields, "folders", folders);
         self.say(&words, &fields)
     }
 
@@ -46,16 +49,17 @@ impl<'a> Log<'a> {
     pub fn away(&self, folder: &Path, reason: &str) -> anyhow::Result<()> {
         let path = folder.to_string_lossy();
         let words = format!("waiting for {path}: {reason}; the index keeps what it knows of it");
-        self.say(
-            &words,
-            &json!({"event": "away", "folder": path, "reason": reason}),
-        )
+        let mut fields = json!({"event": "away", "reason": reason});
+        add_path(&mut fields, "folder", folder);
+        self.say(&words, &fields)
     }
 
     pub fn back(&self, folder: &Path) -> anyhow::Result<()> {
         let path = folder.to_string_lossy();
         let words = format!("{path} is there again");
-        self.say(&words, &json!({"event": "back", "folder": path}))
+        let mut fields = json!({"event": "back"});
+        add_path(&mut fields, "folder", folder);
+        self.say(&words, &fields)
     }
 
     pub fn busy(&self, pid: u32) -> anyhow::Result<()> {
@@ -64,7 +68,7 @@ impl<'a> Log<'a> {
     }
 
     pub fn stopped(&self, photos: usize) -> anyhow::Result<()> {
-        let words = format!("stopped; {} photos in the index", HumanCount(photos as u64));
+        let words = format!("stopped; {} in the index", counted(photos, "photo"));
         self.say(&words, &json!({"event": "stopped", "photos": photos}))
     }
 
@@ -74,10 +78,11 @@ impl<'a> Log<'a> {
 
     fn say(&self, words: &str, fields: &Value) -> anyhow::Result<()> {
         if self.as_json {
-            writeln!(std::io::stdout(), "{fields}")?;
-        } else if !self.output.quiet {
-            eprintln!("{}  {words}", ZonedDateTime::now().strftime("%H:%M:%S"));
+            return print_json(fields);
         }
+        let now = ZonedDateTime::now();
+        let now = now.strftime("%H:%M:%S");
+        self.output.say(format_args!("{now}  {words}"));
         Ok(())
     }
 }

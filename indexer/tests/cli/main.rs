@@ -14,9 +14,12 @@ mod faults;
 mod folders;
 mod gc;
 mod ignore;
+mod manners;
 mod model;
 mod precision;
 mod repair;
+#[cfg(target_os = "linux")]
+mod terminal;
 mod transfer;
 mod watch;
 

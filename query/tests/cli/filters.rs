@@ -217,7 +217,7 @@ fn a_filter_that_leaves_nothing_says_so() {
         "warning: nothing found: the filters left 0 of 3 photos\n"
     );
     let both = stderr(&["--camera", "canon", "--min-score", "1"]);
-    assert!(both.contains("none of 1 candidates matches"), "{both}");
+    assert!(both.contains("none of 1 candidate matches"), "{both}");
     assert!(both.contains("the filters left 1 of 3 photos"), "{both}");
     assert_eq!(stderr(&["--near", "0,0,1", "--quiet"]), "");
 }

@@ -6,6 +6,9 @@ mod demo;
 mod eval;
 mod filters;
 mod hub;
+mod manners;
+#[cfg(unix)]
+mod preview;
 #[cfg(unix)]
 mod terminal;
 
@@ -259,7 +262,7 @@ fn every_output_form_lists_the_same_photos() {
     let csv = form("--csv");
     assert_eq!(
         csv.lines().next(),
-        Some("rank,score,match_probability,similarity,path")
+        Some("rank,score,match_probability,similarity,path,path_hex")
     );
     assert_eq!(csv.lines().count(), 4);
     let piped = stdout(&mut world.bt_query(["a cat", "--top", "3"]));

@@ -1,0 +1,106 @@
+//! Arguments that both programs take.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use bridgetower::{
+    CacheLevel, DeviceChoice, Engine, EngineOptions, Error, Precision, keep_freed_memory,
+};
+use clap::{Args, ValueEnum};
+
+use crate::OutputArgs;
+use crate::progress::Unit;
+
+/// Which model, and where it computes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Model")]
+pub struct ModelArgs {
+    /// Checkpoint: a folder, a hub id such as BridgeTower/bridgetower-large-itm-mlm-itc, or demo, the small
+    /// one that is part of the program and knows drawn pictures only [default: the one that the index was
+    /// built with]
+    #[arg(long, value_name = "DIR|ID|demo", env = "BT_MODEL", global = true)]
+    pub model: Option<String>,
+
+    /// Where to compute: auto, cpu, cuda or metal
+    #[arg(long, default_value_t, env = "BT_DEVICE", global = true)]
+    pub device: DeviceChoice,
+
+    /// Number format: auto, f32, bf16, int8 (CPU) or f16 (accelerators)
+    #[arg(long, default_value_t, env = "BT_PRECISION", global = true)]
+    pub precision: Precision,
+
+    /// Never touch the network: use the hub's local cache only
+    #[arg(long, env = "BT_OFFLINE", global = true)]
+    pub offline: bool,
+}
+
+impl ModelArgs {
+    /// Loads `--model`, or else `default`, showing a bar for what has to be downloaded first.
+    pub fn load(&self, default: &str, output: &OutputArgs) -> Result<Engine, Error> {
+        self.load_named(self.model.as_deref().unwrap_or(default), output)
+    }
+
+    /// Loads the model `name` with these settings.
+    pub fn load_named(&self, name: &str, output: &OutputArgs) -> Result<Engine, Error> {
+        let options = EngineOptions {
+            device: self.device,
+            precision: self.precision,
+            offline: self.offline,
+        };
+        keep_freed_memory();
+        let mut bar = None;
+        let engine = Engine::load(name, &options, &mut |file, done, total| {
+            let bar = bar.get_or_insert_with(|| output.progress(Unit::Bytes));
+            bar.show(file, done, total);
+        });
+        if let Some(bar) = bar {
+            bar.finish();
+        }
+        engine
+    }
+}
+
+/// Which index.
+#[derive(Debug, Args)]
+pub struct IndexArgs {
+    /// Index folder [default: bridgetower/index in the user's data directory]
+    #[arg(long, value_name = "DIR", env = "BT_INDEX", global = true)]
+    pub index: Option<PathBuf>,
+}
+
+impl IndexArgs {
+    /// The index folder.
+    pub fn dir(&self) -> anyhow::Result<PathBuf> {
+        match &self.index {
+            Some(dir) => Ok(dir.clone()),
+            None => Ok(dirs::data_dir()
+                .context("this system names no data directory: give --index DIR")?
+                .join("bridgetower")
+                .join("index")),
+        }
+    }
+}
+
+/// [`CacheLevel`] by the words of the command line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum CacheArg {
+    /// Nothing
+    None,
+    /// The preprocessed picture
+    Pixels,
+    /// The image tower's state half way
+    Split,
+    /// All that the query does not decide
+    Full,
+}
+
+impl From<CacheArg> for CacheLevel {
+    fn from(typed: CacheArg) -> Self {
+        match typed {
+            CacheArg::None => Self::None,
+            CacheArg::Pixels => Self::Pixels,
+            CacheArg::Split => Self::Split,
+            CacheArg::Full => Self::Full,
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Data to stdout, all else to stderr; neither ends a program by a panic where it is closed or full.
+
+use std::fmt::Display;
+use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
+
+use clap::Args;
+
+use crate::progress::{Progress, Unit};
+use crate::text::visible;
+
+/// How much to say on stderr.
+#[derive(Debug, Args)]
+pub struct OutputArgs {
+    /// No progress, no warnings
+    #[arg(short, long, env = "BT_QUIET", global = true)]
+    pub quiet: bool,
+
+    /// Say more: model, timings
+    #[arg(short, long, env = "BT_VERBOSE", global = true)]
+    pub verbose: bool,
+}
+
+impl OutputArgs {
+    /// A progress bar on stderr, hidden where it would be noise.
+    pub fn progress(&self, unit: Unit) -> Progress {
+        if self.quiet {
+            return Progress::hidden(unit);
+        }
+        Progress::new(unit)
+    }
+
+    /// What came of a command, unless `--quiet`.
+    pub fn say(&self, message: impl Display) {
+        if !self.quiet {
+            tell(message);
+        }
+    }
+
+    /// A warning, unless `--quiet`.
+    pub fn warn(&self, message: impl Display) {
+        if !self.quiet {
+            tell(format_args!("warning: {message}"));
+        }
+    }
+
+    /// A remark for `--verbose`.
+    pub fn note(&self, message: impl Display) {
+        if self.verbose {
+            tell(message);
+        }
+    }
+}
+
+/// What to do about what went wrong.
+pub fn hint(message: impl Display) {
+    tell(format_args!("hint: {message}"));
+}
+
+/// A line on stderr.
+pub fn tell(message: impl Display) {
+    let line = message.to_string();
+    // Nothing is left to do where stderr itself is closed.
+    let _ = writeln!(io::stderr(), "{}", visible(&line));
+}
+
+/// Writes to stdout, all of it or an error.
+pub fn print(write: impl FnOnce(&mut Stdout) -> io::Result<()>) -> anyhow::Result<()> {
+    let mut out = Stdout(BufWriter::new(io::stdout().lock()));
+    write(&mut out)?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Stdout, whose errors say that they are its own.
+pub struct Stdout(BufWriter<StdoutLock<'static>>);
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(named)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().map_err(named)
+    }
+}
+
+/// What could not be written, and why.
+#[derive(Debug)]
+struct Unwritten(io::Error);
+
+impl Display for Unwritten {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "cannot write to stdout: {}", self.0)
+    }
+}
+
+impl std::error::Error for Unwritten {}
+
+pub(crate) fn named(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), Unwritten(error))
+}
+
+/// Whether the reader of stdout has gone, as `head` does when it has seen enough.
+pub(crate) fn has_no_reader(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| {
+        let is_stdout = error
+            .get_ref()
+            .is_some_and(|inner| inner.downcast_ref::<Unwritten>().is_some());
+        is_stdout && error.kind() == ErrorKind::BrokenPipe
+    })
+}

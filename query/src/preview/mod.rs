@@ -1,0 +1,84 @@
+//! The hits' pictures on the terminal, by what it can show: kitty's protocol, iTerm2's, sixels, or coloured halves
+//! of letters.
+
+mod draw;
+mod terminal;
+
+use std::io::IsTerminal;
+use std::path::Path;
+
+use anyhow::ensure;
+use bridgetower::{Encoded, Error};
+use clap::ValueEnum;
+
+use self::terminal::Screen;
+use crate::thumbnail::{fit, resized};
+
+/// How to show pictures, by the words of the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Protocol {
+    /// As the terminal can
+    Auto,
+    /// Kitty, Ghostty
+    Kitty,
+    /// `iTerm2`, `WezTerm`, Konsole, mintty
+    Iterm2,
+    /// Sixels: foot, xterm, Windows Terminal, tmux
+    Sixel,
+    /// Half blocks, on any terminal with colours
+    Blocks,
+}
+
+/// Draws pictures on the terminal that stdout is.
+pub struct Preview {
+    protocol: Protocol,
+    screen: Screen,
+    /// Most pixels from top to bottom.
+    height: u32,
+}
+
+impl Preview {
+    /// Fails where stdout is no terminal, or one that shows no pictures.
+    pub fn new(wanted: Protocol, height: u32) -> anyhow::Result<Self> {
+        ensure!(
+            std::io::stdout().is_terminal(),
+            "no preview: stdout is not a terminal"
+        );
+        let protocol = match wanted {
+            Protocol::Auto => terminal::protocol(),
+            wanted => Some(wanted),
+        };
+        ensure!(
+            protocol.is_some(),
+            "no preview: the terminal has neither pictures nor colours (--preview=blocks draws anyway)"
+        );
+        Ok(Self {
+            protocol: protocol.unwrap_or(wanted),
+            screen: Screen::of_stdout(),
+            height,
+        })
+    }
+
+    /// A photo as the terminal is to be told, with the line below it as the next to write on.
+    pub fn of(&self, photo: &Path) -> Result<Vec<u8>, Error> {
+        let photo = Encoded::read(photo)?.decode()?.rgb;
+        let Screen { cells, cell } = self.screen;
+        // A line stays for the name.
+        let lines = cells.1.saturating_sub(2).max(1);
+        let room = (cells.0 * cell.0, self.height.min(lines * cell.1));
+        let (width, height) = fit(photo.dimensions(), room);
+        let mut drawn = match self.protocol {
+            Protocol::Kitty => draw::kitty(&resized(&photo, (width, height))),
+            Protocol::Iterm2 => draw::iterm2(&resized(&photo, (width, height))),
+            Protocol::Sixel => draw::sixel(&resized(&photo, (width, height))),
+            Protocol::Auto | Protocol::Blocks => {
+                let columns = (width / cell.0).max(1);
+                let lines = (height / cell.1).max(1);
+                let halves = resized(&photo, (columns, 2 * lines));
+                draw::blocks(&halves, terminal::has_true_colour())
+            }
+        };
+        drawn.push(b'\n');
+        Ok(drawn)
+    }
+}
