@@ -89,6 +89,7 @@ pub fn verify(program: &Program, as_json: bool) -> anyhow::Result<u8> {
             "vectors": report.vectors,
             "recall": report.recall,
             "problems": report.problems,
+            "needs_graph": report.needs_graph,
         }))?;
     } else {
         let recall = report
@@ -96,6 +97,8 @@ pub fn verify(program: &Program, as_json: bool) -> anyhow::Result<u8> {
             .map_or(String::new(), |r| format!(", Recall@10 {r:.3}"));
         let verdict = if report.problems.is_empty() {
             "all is well"
+        } else if report.needs_graph {
+            "needs a new graph"
         } else {
             "damaged"
         };
@@ -115,7 +118,11 @@ pub fn verify(program: &Program, as_json: bool) -> anyhow::Result<u8> {
         path: dir,
         reason: report.problems.join("; "),
     };
-    hint(damaged.hint());
+    hint(if report.needs_graph {
+        "bt-index compact builds the graph anew; nothing has to be embedded again"
+    } else {
+        damaged.hint()
+    });
     Ok(FAILED)
 }
 

@@ -27,7 +27,7 @@ struct Layer<'a> {
 
 /// Rows kept in each layer above the lowest. The paper keeps one, which ends in the wrong place where
 /// many photos are nearly the same: all the ways out of such a group look worse than staying in it.
-const UPPER_EF: usize = 8;
+const UPPER_EF: usize = 16;
 
 /// How far a search goes.
 #[derive(Debug, Clone, Copy)]
@@ -94,6 +94,12 @@ impl<'a> FlatGraph<'a> {
     /// The number of rows the graph knows.
     pub fn rows(&self) -> usize {
         self.layers.first().map_or(0, Layer::rows)
+    }
+
+    /// What a row is linked with in the lowest layer.
+    #[cfg(test)]
+    pub fn links_of(&self, row: u32) -> &'a [u32] {
+        self.layers[0].links_of(row)
     }
 
     /// Rows that no path from the entry point leads to.

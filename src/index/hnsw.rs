@@ -1,13 +1,13 @@
-//! Building the graph: `hnsw_rs` builds the layers above the lowest; [`super::ground`] the lowest.
+//! Building the graph: [`super::layer`] grows the two lowest layers, `hnsw_rs` builds those above.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hnsw_rs::anndists::dist::distances::Distance;
 use hnsw_rs::hnsw::Hnsw;
 
-use super::graph::{Effort, FlatGraph, flatten};
-use super::ground::Ground;
-use super::similarity::{Matrix, dot};
+use super::graph::{FlatGraph, flatten};
+use super::layer::GrowingLayer;
+use super::similarity::{Matrix, Scored, dot};
 use crate::error::{Error, Result};
 
 /// Links that a new row gets in each layer, and most links of a row above the lowest layer, where it is twice
@@ -34,8 +34,9 @@ pub(crate) struct BuiltGraph {
 /// The vectors have to be distinct because HNSW links a row to its nearest ones only: of more copies than
 /// a row has links, all links would lead to copies, and the search could not leave them.
 ///
-/// One row in [`MAX_LINKS`] belongs to a layer above the lowest, and each row does so with the same chance.
-/// So the first rows of an order that means nothing will do, and `hnsw_rs` builds those layers from them.
+/// One row in [`MAX_LINKS`] belongs to a layer above the lowest, one in so many of those to the next, and each row
+/// does so with the same chance. So the first rows of an order that means nothing will do. The same vectors always
+/// give the same graph.
 pub(crate) fn build(
     count: usize,
     vector: impl Fn(usize) -> Result<Vec<f32>>,
@@ -47,34 +48,37 @@ pub(crate) fn build(
     }
     let mut order = spread_out(count);
     let (mut values, dim) = gather(&order, vector)?;
-    let upper_rows = count.div_ceil(MAX_LINKS);
+    let rows_of = |layer: u32| count.div_ceil(MAX_LINKS.pow(layer));
     let mut batches = Batches {
-        done: 0,
         count,
         cancel,
         progress,
     };
-    let upper = build_upper(&values[..upper_rows * dim], dim, &mut batches)?;
+    let upper = build_upper(&values[..rows_of(2) * dim], dim, &mut batches)?;
     reorder(&mut order, &mut values, dim, &upper.order);
 
     let vectors = Matrix {
         values: &values,
         dim,
     };
-    let words = flatten(&upper.layers);
-    let navigation = FlatGraph::view(&words).expect("flatten writes what view reads");
-    let mut ground = Ground::new(vectors, &upper.layers[0]);
-    while batches.done < count {
-        // Rows of one batch do not see each other, so it is a small part of those that they see.
-        let batch = (batches.done / 32)
-            .clamp(1, BATCH)
-            .min(count - batches.done);
-        ground.insert(batch, &navigation)?;
-        batches.finish(batch)?;
-    }
     let mut layers = upper.layers;
-    layers.insert(0, ground.into_links());
-    let words = connect(&mut layers, vectors)?;
+    for layer in &mut layers {
+        connect(layer, vectors);
+    }
+    for (number, most_links) in [(1, MAX_LINKS), (0, 2 * MAX_LINKS)] {
+        let words = flatten(&layers);
+        let above = FlatGraph::view(&words).expect("flatten writes what view reads");
+        let mut layer = GrowingLayer::new(vectors, most_links);
+        while layer.rows() < rows_of(number) {
+            // Rows of one batch do not see each other, so it is a small part of those that they see.
+            let batch = (layer.rows() / 32).clamp(1, BATCH);
+            layer.insert(batch.min(rows_of(number) - layer.rows()), &above)?;
+            batches.finish(if number == 0 { layer.rows() } else { 0 })?;
+        }
+        layers.insert(0, layer.into_links());
+    }
+    batches.finish(count)?;
+    let words = flatten(&layers);
     Ok(BuiltGraph { order, words })
 }
 
@@ -106,18 +110,17 @@ fn gather(
     Ok((values, dim))
 }
 
-/// How far the build is.
+/// Who wants to know how far the build is.
 struct Batches<'a> {
-    done: usize,
     count: usize,
     cancel: &'a AtomicBool,
     progress: &'a mut dyn FnMut(usize, usize),
 }
 
 impl Batches<'_> {
-    fn finish(&mut self, rows: usize) -> Result<()> {
-        self.done += rows;
-        (self.progress)(self.done, self.count);
+    /// After each batch, with the rows that are in the lowest layer by then.
+    fn finish(&mut self, done: usize) -> Result<()> {
+        (self.progress)(done, self.count);
         if self.cancel.load(Ordering::Relaxed) {
             return Err(Error::Cancelled);
         }
@@ -135,7 +138,7 @@ impl Distance<f32> for UnitDistance {
     }
 }
 
-/// The layers above the lowest.
+/// The layers above the two lowest.
 struct Upper {
     /// What was given as which row, by its top layer, highest first.
     order: Vec<usize>,
@@ -152,11 +155,12 @@ fn build_upper(values: &[f32], dim: usize, batches: &mut Batches) -> Result<Uppe
         EF_CONSTRUCTION,
         UnitDistance,
     );
-    // The first one alone: of two that find no entry point, the second would never get any links.
-    let (first, others) = rows.split_at(1);
-    for batch in std::iter::once(first).chain(others.chunks(BATCH)) {
-        hnsw.parallel_insert_slice(&batch.to_vec());
-        batches.finish(batch.len())?;
+    for batch in rows.chunks(BATCH) {
+        // One after another: on several threads the links would depend on which is faster.
+        for &row in batch {
+            hnsw.insert_slice(row);
+        }
+        batches.finish(0)?;
     }
     Ok(extract(&hnsw))
 }
@@ -223,34 +227,35 @@ fn link_both_ways(layer: &mut [Vec<u32>]) {
     }
 }
 
-/// Flattens the layers, after linking every row that the entry point does not lead to with the most
-/// similar row that it does lead to.
-fn connect(layers: &mut [Vec<Vec<u32>>], vectors: Matrix) -> Result<Vec<u32>> {
-    let words = flatten(layers);
-    let graph = FlatGraph::view(&words).expect("flatten writes what view reads");
-    let lost = graph.unreachable();
-    let effort = Effort {
-        ef: EF_CONSTRUCTION,
-        budget: usize::MAX,
-    };
-    for &row in &lost {
-        let found = graph.search(vectors.scorer(vectors.row(row)), |_| Ok(true), effort)?;
-        if let Some(near) = found.into_iter().flatten().max() {
-            layers[0][row as usize].push(near.row);
-            layers[0][near.row as usize].push(row);
-        }
+/// Links every row of a layer that the first one does not lead to with the most similar row that it does lead to.
+///
+/// Where links lead both ways, that takes one link for a whole island: a burst that is linked with nothing but itself.
+fn connect(layer: &mut Vec<Vec<u32>>, vectors: Matrix) {
+    loop {
+        let words = flatten(std::slice::from_ref(layer));
+        let graph = FlatGraph::view(&words).expect("flatten writes what view reads");
+        let lost = graph.unreachable();
+        let Some(&row) = lost.first() else { return };
+        let others = 0..layer.len() as u32;
+        let reached: Vec<u32> = others
+            .filter(|other| lost.binary_search(other).is_err())
+            .collect();
+        let mut scored: Vec<Scored> = Vec::with_capacity(reached.len());
+        vectors.scorer(vectors.row(row))(&reached, &mut scored);
+        let near = scored
+            .into_iter()
+            .max()
+            .expect("the first row is reached")
+            .row;
+        layer[row as usize].push(near);
+        layer[near as usize].push(row);
     }
-    Ok(if lost.is_empty() {
-        words
-    } else {
-        flatten(layers)
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::similarity::Scored;
+    use crate::index::graph::Effort;
 
     const DIM: usize = 24;
 
@@ -363,9 +368,8 @@ mod tests {
             values: &values,
             dim: 2,
         };
-        let mut layers = vec![vec![vec![1], vec![0], vec![3], vec![2]]];
-        let words = connect(&mut layers, vectors).unwrap();
-        assert_eq!(FlatGraph::view(&words).unwrap().unreachable(), [0; 0]);
-        assert!(layers[0][2].contains(&1) && layers[0][1].contains(&2));
+        let mut layer = vec![vec![1], vec![0], vec![3], vec![2]];
+        connect(&mut layer, vectors);
+        assert_eq!(layer, [vec![1], vec![0, 2], vec![3, 1], vec![2]]);
     }
 }

@@ -11,8 +11,8 @@ mod folder;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod graph;
-mod ground;
 mod hnsw;
+mod layer;
 mod lock;
 mod map;
 mod photos;

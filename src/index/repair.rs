@@ -19,7 +19,7 @@ use super::snapshot::Snapshot;
 use super::state::check_graph;
 use super::store::{Store, StoredGraph, Writes};
 use super::vectors::{VectorHash, VectorTable};
-use super::verify::{Findings, Opened, lock, tolerate, unit_vector, unreachable_rows};
+use super::verify::{Opened, lock, tolerate, unit_vector, unreachable_rows};
 use super::writer::IndexWriter;
 use crate::error::{Error, Result};
 use crate::photo::{Photo, PhotoId};
@@ -67,8 +67,8 @@ pub struct RepairReport {
 
 /// Mends what [`verify`](super::verify()) finds wrong, as far as it can be done without the photos.
 ///
-/// A damaged snapshot is published again from the store, a damaged graph is built anew from the vectors, and a
-/// damaged store is replaced by a new one of what can still be read in it and in the snapshot. Queries work
+/// A damaged snapshot is published again from the store; a graph that is damaged, or does not lead everywhere, is
+/// built anew from the vectors; and a damaged store is replaced by a new one of what can still be read in it and in the snapshot. Queries work
 /// meanwhile, if they did before.
 ///
 /// Takes the builder's lock. [`Error::BeyondRepair`] if neither the store nor a snapshot tells what the index was
@@ -85,7 +85,7 @@ pub fn repair(
         lost: Some(0),
         ..RepairReport::default()
     };
-    let mut needs_graph = false;
+    let mut needs_graph = findings.lost_rows.is_some();
     let mut writer = if findings.store.is_empty() && findings.graph.is_empty() {
         let mut writer = reopen(dir, lock, opened)?;
         if !findings.published.is_empty() {
@@ -94,7 +94,7 @@ pub fn repair(
         }
         writer
     } else {
-        let mut salvage = Salvage::gather(dir, &opened, &findings)?;
+        let mut salvage = Salvage::gather(dir, &opened)?;
         report.put_aside = salvage.replace_store(dir, opened, cancel, on_event)?;
         report.from_snapshot = salvage.from_snapshot;
         report.lost = salvage.lost;
@@ -147,7 +147,7 @@ enum Origin {
 
 impl Salvage {
     /// Reads the newer half of the index, and from the other one what the first may have lost.
-    fn gather(dir: &Path, opened: &Opened, findings: &Findings) -> Result<Self> {
+    fn gather(dir: &Path, opened: &Opened) -> Result<Self> {
         let store = opened.store.as_ref().ok();
         let meta = store.map(|store| tolerate(store.meta())).transpose()?;
         let meta = meta.and_then(|meta| meta.ok().flatten());
@@ -167,9 +167,6 @@ impl Salvage {
                 return Err(Error::BeyondRepair { path });
             }
         };
-        if findings.finds_too_little() {
-            salvage.graph = StoredGraph::default();
-        }
         salvage.finish(meta.as_ref(), opened.published);
         Ok(salvage)
     }

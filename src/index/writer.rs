@@ -11,6 +11,7 @@ use super::lock::BuildLock;
 use super::snapshot::{Contents, Snapshot};
 use super::state::State;
 use super::store::{Store, StoredGraph, Writes};
+use super::verify::unreachable_rows;
 use crate::error::{Error, Result};
 use crate::photo::{ContentHash, Photo, PhotoId};
 
@@ -193,7 +194,8 @@ impl IndexWriter {
         self.rebuild_graph(cancel, progress)
     }
 
-    /// Builds the graph anew if any vector came or went since it was built; false if it is as good as new.
+    /// Builds the graph anew if any vector came or went since it was built, or if it does not lead to all of
+    /// them; false if it is as good as new.
     pub(super) fn rebuild_graph(
         &mut self,
         cancel: &AtomicBool,
@@ -203,7 +205,8 @@ impl IndexWriter {
         let State { vectors, graph, .. } = &self.state;
         let live = vectors.live();
         let needs_none = graph.vectors.is_empty() && live.len() <= self.graph_above;
-        if needs_none || (vectors.tail().is_empty() && vectors.dead().is_empty()) {
+        let is_current = vectors.tail().is_empty() && vectors.dead().is_empty();
+        if needs_none || (is_current && unreachable_rows(graph).is_none()) {
             return Ok(false);
         }
         let graph = if live.len() > self.graph_above {

@@ -1,5 +1,6 @@
 //! The index as a whole: what is written is what is found, whatever happens in between.
 
+mod bursts;
 mod changes;
 mod compact;
 mod damage;
