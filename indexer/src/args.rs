@@ -163,7 +163,10 @@ pub struct BuildArgs {
     #[command(flatten)]
     pub model: ModelArgs,
 
-    /// Throw the index away first and build it anew
+    /// Build the index anew, and switch to it when it is complete
+    ///
+    /// Queries see the old index until then, and the disk holds both. If that is stopped, the next build with --rebuild
+    /// goes on with it; one without brings the old index up to date, and leaves it for later.
     #[arg(long)]
     pub rebuild: bool,
 

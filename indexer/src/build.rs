@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use bridgetower::{
-    AwayFolder, BuildEvent, BuildOptions, BuildReport, CacheLevel, Engine, Error, IndexWriter,
-    PhotoCache, Status, cache_path, destroy, find_photos, indexed_path,
+    AwayFolder, BuildEvent, BuildOptions, BuildReport, CacheLevel, Changes, Engine, Error,
+    IndexWriter, PhotoCache, Pins, Status, cache_path, find_photos, indexed_path,
 };
 use bt_cli::{
     DEFAULT_MODEL, DONE, OutputArgs, Progress, Unit, add_path, add_paths, counted, print_json, tell,
@@ -26,16 +26,20 @@ pub fn build(program: &Program, args: &BuildArgs) -> anyhow::Result<u8> {
     let engine = job.load()?;
     let pins = engine.pins()?;
     let cache = job.cache(&engine)?;
-    if args.rebuild {
-        destroy(&job.dir)?;
-    }
-    let mut writer = IndexWriter::open(&job.dir, &pins)?;
+    let mut writer = job.open(&pins, args.rebuild)?;
     program.output.note(job.describe(&engine));
+    job.note_rebuild(&writer);
 
     let cancel = cancel_on_interrupt()?;
     let mut screen = Screen::new(&program.output);
     let outcome = job.run(&mut writer, &engine, cache.as_ref(), &cancel, &mut screen);
     let report = match outcome {
+        Err(Error::Cancelled) if writer.is_rebuild() => {
+            anyhow::bail!(
+                "stopped; {} in the new index, bt-index build --rebuild goes on from there, and queries see the old one",
+                counted(writer.len(), "photo")
+            )
+        }
         Err(Error::Cancelled) => {
             anyhow::bail!(
                 "stopped; {} in the index, and the next build goes on from there",
@@ -44,10 +48,14 @@ pub fn build(program: &Program, args: &BuildArgs) -> anyhow::Result<u8> {
         }
         outcome => outcome?,
     };
+    let photos = writer.len();
+    if writer.is_rebuild() {
+        writer.switch()?;
+    }
     if args.json {
-        print_json(&as_json(&report, writer.len(), started.elapsed()))?;
+        print_json(&as_json(&report, photos, started.elapsed()))?;
     } else {
-        let words = in_words(&report, writer.len(), started.elapsed());
+        let words = in_words(&report, photos, started.elapsed());
         program.output.say(words);
     }
     Ok(DONE)
@@ -101,7 +109,7 @@ impl<'a> Job<'a> {
     }
 
     /// Wrong folders should be told before minutes of download, as wrong patterns are. One of an earlier build may be
-    /// away, but not while the index is thrown away.
+    /// away, but not where a new index is to take the old one's place.
     fn check_folders(&self) -> Result<(), Error> {
         if self.folders.is_empty() {
             return Err(Error::NoFolders);
@@ -126,6 +134,42 @@ impl<'a> Job<'a> {
     pub fn load(&self) -> Result<Engine, Error> {
         let Self { args, program, .. } = self;
         args.model.load(&self.default_model, &program.output)
+    }
+
+    /// The index in use, or one to take its place, without photos that an earlier attempt took in from elsewhere.
+    pub fn open(&self, pins: &Pins, rebuild: bool) -> Result<IndexWriter, Error> {
+        if !rebuild {
+            return IndexWriter::open(&self.dir, pins);
+        }
+        let mut writer = IndexWriter::rebuild(&self.dir, pins)?;
+        let folders = self.folders.iter().map(|folder| indexed_path(folder));
+        let folders: Vec<PathBuf> = folders.collect();
+        let is_wanted = |path: &Path| folders.iter().any(|folder| path.starts_with(folder));
+        let elsewhere = writer.photos().filter(|(_, photo)| !is_wanted(&photo.path));
+        let remove: Vec<_> = elsewhere.map(|(id, _)| id).collect();
+        if writer.is_rebuild() && !remove.is_empty() {
+            writer.commit(Changes {
+                remove,
+                roots: Some(Vec::new()),
+                ..Changes::default()
+            })?;
+        }
+        Ok(writer)
+    }
+
+    /// Says what becomes of a rebuild that was begun.
+    fn note_rebuild(&self, writer: &IndexWriter) {
+        let output = &self.program.output;
+        if writer.is_rebuild() && !writer.is_empty() {
+            output.note(format!(
+                "going on with the rebuild that was begun: {} in the new index",
+                counted(writer.len(), "photo")
+            ));
+        } else if !writer.is_rebuild()
+            && Status::read(&self.dir).is_ok_and(|status| status.rebuild_bytes > 0)
+        {
+            output.note("a rebuild was begun and waits: bt-index build --rebuild goes on with it");
+        }
     }
 
     /// One build, shown on `screen`.
@@ -310,9 +354,6 @@ fn about_away(folder: &AwayFolder) -> String {
         reason,
         photos,
     } = folder;
-    if *photos == 0 {
-        return reason.clone();
-    }
     let photos = HumanCount(*photos as u64);
     let path = path.display();
     format!(

@@ -39,6 +39,7 @@ fn status_as_json(dir: &Path, status: &Status) -> Value {
         "dim": pins.dim,
         "created_by": status.created_by,
         "bytes": status.bytes_on_disk,
+        "rebuild_bytes": status.rebuild_bytes,
         "cache_bytes": status.cache_bytes,
         "builder": status.builder,
     });
@@ -73,6 +74,13 @@ fn describe(out: &mut impl Write, dir: &Path, status: &Status) -> io::Result<()>
     if status.cache_bytes > 0 {
         let bytes = HumanBytes(status.cache_bytes);
         writeln!(out, "cache    {bytes} of photos, kept for reranking")?;
+    }
+    if status.rebuild_bytes > 0 {
+        let bytes = HumanBytes(status.rebuild_bytes);
+        writeln!(
+            out,
+            "rebuild  begun, {bytes} so far: bt-index build --rebuild goes on with it"
+        )?;
     }
     match status.builder {
         Some(pid) => writeln!(out, "builder  process {pid} is changing it"),

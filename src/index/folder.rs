@@ -5,6 +5,8 @@
 //! store.sled/              the truth; only the builder opens it
 //! store.fresh/             one that is being written: the first, or a copy by `compact`
 //! store.old/               what the copy has replaced, on its way out
+//! store.rebuild/           one that a rebuild fills, until it is complete
+//! store.next-<generation>/ the same, complete, for as long as it takes to switch to it
 //! store.damaged-<number>/  what `repair` has replaced; for people to delete
 //! snapshot-<generation>.bt what queries map; never changes once published
 //! current                  the name of the snapshot to use
@@ -23,6 +25,8 @@ const CURRENT_DRAFT: &str = "current.tmp";
 const STORE: &str = "store.sled";
 const FRESH_STORE: &str = "store.fresh";
 const OLD_STORE: &str = "store.old";
+const REBUILD: &str = "store.rebuild";
+const NEXT_STORE: &str = "store.next-";
 const DAMAGED_STORE: &str = "store.damaged-";
 const SNAPSHOT_PREFIX: &str = "snapshot-";
 const SNAPSHOT_SUFFIX: &str = ".bt";
@@ -49,8 +53,11 @@ pub fn destroy(dir: &Path) -> Result<()> {
         }
         remove_folder(&damaged)?;
     }
+    next_stores(dir)?
+        .into_iter()
+        .try_for_each(|(_, path)| remove_folder(&path))?;
     // The old store before the store, whose place it would take. That goes in one step: half of one is damage.
-    [CACHE, OLD_STORE, FRESH_STORE]
+    [CACHE, OLD_STORE, FRESH_STORE, REBUILD]
         .iter()
         .try_for_each(|name| remove_folder(&dir.join(name)))?;
     if store_path(dir).exists() {
@@ -81,20 +88,90 @@ pub(crate) fn fresh_store_path(dir: &Path) -> PathBuf {
 /// Puts a finished store in its place, and that of the one before. A crash in between leaves one of the two under a
 /// name that [`settle_store`] knows what to do with.
 pub(crate) fn switch_to_fresh_store(dir: &Path) -> Result<()> {
-    let (store, fresh) = (store_path(dir), fresh_store_path(dir));
-    // sled syncs the files that it goes on to write, but not the one that says how to read them.
-    for file in fs::read_dir(&fresh).map_err(Error::io(&fresh))? {
-        let file = file.map_err(Error::io(&fresh))?.path();
+    let fresh = fresh_store_path(dir);
+    sync_store(&fresh)?;
+    replace_store(dir, &fresh)?;
+    settle_store(dir)
+}
+
+/// Makes all of a closed store survive a power cut: sled syncs the files that it goes on to write, but not the one
+/// that says how to read them.
+fn sync_store(store: &Path) -> Result<()> {
+    for file in fs::read_dir(store).map_err(Error::io(store))? {
+        let file = file.map_err(Error::io(store))?.path();
         if file.is_file() {
             sync_file(&file)?;
         }
     }
-    sync_dir(&fresh)?;
+    sync_dir(store)
+}
+
+fn replace_store(dir: &Path, new: &Path) -> Result<()> {
+    let store = store_path(dir);
     if store.exists() {
         rename(&store, &dir.join(OLD_STORE))?;
     }
-    rename(&fresh, &store)?;
+    rename(new, &store)
+}
+
+/// Where a rebuild fills a store while queries see the old index.
+pub(crate) fn rebuild_path(dir: &Path) -> PathBuf {
+    dir.join(REBUILD)
+}
+
+/// Makes the fresh store the one that a rebuild fills.
+pub(crate) fn begin_rebuild(dir: &Path) -> Result<()> {
+    let fresh = fresh_store_path(dir);
+    sync_store(&fresh)?;
+    rename(&fresh, &rebuild_path(dir))
+}
+
+/// Ends a rebuild without a result.
+pub(crate) fn abandon_rebuild(dir: &Path) -> Result<()> {
+    let fresh = fresh_store_path(dir);
+    // In one step: half a store would be taken for one to go on with.
+    if rebuild_path(dir).exists() {
+        rename(&rebuild_path(dir), &fresh)?;
+    }
+    remove_folder(&fresh)
+}
+
+/// Switches to what a rebuild has made: its store, closed, and the finished draft of the snapshot of `generation`.
+/// Queries see it from the moment that `current` names it, and from then on [`settle_store`] puts the store in its
+/// place, whatever happens in between.
+pub(crate) fn switch_to_rebuild(dir: &Path, generation: u64) -> Result<()> {
+    sync_store(&rebuild_path(dir))?;
+    let next = dir.join(format!("{NEXT_STORE}{generation:016x}"));
+    rename(&rebuild_path(dir), &next)?;
+    switch_to_draft(dir, generation)?;
     settle_store(dir)
+}
+
+/// Stores that a rebuild has completed, by the generation of their snapshot.
+fn next_stores(dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let mut stores = Vec::new();
+    for entry in fs::read_dir(dir).map_err(Error::io(dir))? {
+        let entry = entry.map_err(Error::io(dir))?;
+        let name = entry.file_name();
+        let digits = name.to_str().and_then(|name| name.strip_prefix(NEXT_STORE));
+        let generation = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
+        stores.extend(generation.map(|generation| (generation, entry.path())));
+    }
+    Ok(stores)
+}
+
+/// The latest generation that anything published says it is of; 0 where nothing was.
+pub(crate) fn latest_generation(dir: &Path) -> Result<u64> {
+    let pointer = published_generation(dir).ok().flatten();
+    let snapshots = snapshots_except(dir, None)?;
+    let names = snapshots
+        .iter()
+        .filter_map(|path| path.file_name()?.to_str());
+    Ok(names
+        .filter_map(parse_name)
+        .chain(pointer)
+        .max()
+        .unwrap_or(0))
 }
 
 /// Like [`switch_to_fresh_store`], but keeps what was in its place, if anything was, and says where.
@@ -124,13 +201,22 @@ fn damaged_store_path(dir: &Path, number: usize) -> PathBuf {
 }
 
 /// Ends what a crash cut short: the old store returns if nothing has taken its place, and goes if something
-/// has; a copy that never took a place goes too. For the holder of the lock, before the store is opened.
+/// has; a copy that never took a place goes too. What a rebuild has made takes its place if queries see it already,
+/// and is the rebuild's again if they do not. For the holder of the lock, before a store is opened.
 pub(crate) fn settle_store(dir: &Path) -> Result<()> {
     let (store, old) = (store_path(dir), dir.join(OLD_STORE));
     if old.exists() && !store.exists() {
         rename(&old, &store)?;
     }
     remove_folder(&old)?;
+    for (generation, next) in next_stores(dir)? {
+        if published_generation(dir).ok().flatten() == Some(generation) {
+            replace_store(dir, &next)?;
+            remove_folder(&old)?;
+        } else {
+            rename(&next, &rebuild_path(dir))?;
+        }
+    }
     remove_folder(&fresh_store_path(dir))
 }
 
@@ -240,6 +326,16 @@ pub(crate) fn switch_to_draft(dir: &Path, generation: u64) -> Result<()> {
 /// Bytes of the index itself, without what is kept of photos beside it.
 pub(crate) fn index_bytes(dir: &Path) -> Result<u64> {
     Ok(bytes_on_disk(dir)?.saturating_sub(cache_bytes(dir)?))
+}
+
+/// Bytes of what a rebuild has made so far; 0 where none has begun.
+pub(crate) fn rebuild_bytes(dir: &Path) -> Result<u64> {
+    let rebuild = rebuild_path(dir);
+    if rebuild.is_dir() {
+        bytes_on_disk(&rebuild)
+    } else {
+        Ok(0)
+    }
 }
 
 /// Bytes of what reranking keeps of photos.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::changes::Changes;
 use super::codec::{Info, Meta, PhotoRecord, Pins, VectorId};
-use super::folder::{fresh_store_path, switch_to_fresh_store};
+use super::folder::fresh_store_path;
 use super::graph::FlatGraph;
 use super::map::bytes_of;
 use super::photos::PhotoTable;
@@ -28,7 +28,8 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Makes a store that is pinned to a model. It appears when it is complete: half of one would be damage.
+    /// Makes a store that is pinned to a model, for the caller to give its name to when it is complete: half of one
+    /// would be damage.
     pub fn create(dir: &Path, pins: &Pins) -> Result<()> {
         let meta = Meta {
             info: Info {
@@ -48,8 +49,7 @@ impl State {
         writes.put_meta(&meta)?;
         let store = Store::open_at(fresh_store_path(dir))?;
         store.write(writes)?;
-        store.close()?;
-        switch_to_fresh_store(dir)
+        store.close()
     }
 
     /// Reads everything once, and checks that it is all there.

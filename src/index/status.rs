@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::codec::Pins;
-use super::folder::{cache_bytes, index_bytes};
+use super::folder::{cache_bytes, index_bytes, rebuild_bytes};
 use super::lock::builder;
 use super::reader::IndexReader;
 use crate::error::Result;
@@ -31,6 +31,8 @@ pub struct Status {
     pub created_by: String,
     /// Bytes of all its files.
     pub bytes_on_disk: u64,
+    /// Of these, what a rebuild has made that has begun and is not finished; 0 where there is none.
+    pub rebuild_bytes: u64,
     /// Bytes of what reranking keeps of photos beside it.
     pub cache_bytes: u64,
     /// The process that is building, if any; 0 where the system does not say.
@@ -59,6 +61,7 @@ impl Status {
             roots: snapshot.info.roots.clone(),
             created_by: snapshot.info.created_by.clone(),
             bytes_on_disk: index_bytes(dir)?,
+            rebuild_bytes: rebuild_bytes(dir)?,
             cache_bytes: cache_bytes(dir)?,
             builder: builder(dir)?,
         })

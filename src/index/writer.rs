@@ -32,6 +32,8 @@ pub struct IndexWriter {
     state: State,
     /// A write failed: what is in memory, here and in the store, may not be on the disk.
     is_unwritten: bool,
+    /// Queries see another index until [`Self::switch`].
+    is_rebuild: bool,
     /// More vectors than this get a graph.
     pub(super) graph_above: usize,
 }
@@ -51,26 +53,62 @@ impl IndexWriter {
         folder::settle_store(dir)?;
         if !folder::has_store(dir) {
             State::create(dir, pins)?;
+            folder::switch_to_fresh_store(dir)?;
         }
         let store = Store::open(dir)?;
-        let mut meta = store.meta()?.ok_or_else(|| store.damaged("it is empty"))?;
-        meta.info.pins.check(pins, dir)?;
-        meta.info.pins.follow(pins);
+        let state = load(&store, dir, pins)?;
         // A pointer that cannot be read is replaced by the next publication.
         let published = folder::last_published(dir);
-        if published.is_some_and(|published| published > meta.generation) {
+        if published.is_some_and(|published| published > state.meta.generation) {
             return Err(store.damaged("it is older than what was published from it"));
         }
-        store.remove_graphs_except(meta.graph)?;
-        let state = State::load(&store, meta)?;
+        Ok(Self::new(dir, store, lock, state))
+    }
+
+    /// Opens an index that will take the place of the one in `dir`, whatever that is or is pinned to. Queries go on
+    /// to see the old one, whole, until [`Self::switch`]; the folder holds both meanwhile.
+    ///
+    /// Goes on with the rebuild that was begun there and not finished, if it is for the same model and preprocessing,
+    /// else begins one. Where there is no index yet this is [`Self::open`].
+    pub fn rebuild(dir: &Path, pins: &Pins) -> Result<Self> {
+        let lock = BuildLock::acquire(dir)?;
+        folder::settle_store(dir)?;
+        let path = folder::rebuild_path(dir);
+        let is_new =
+            !folder::has_store(dir) && matches!(folder::published_generation(dir), Ok(None));
+        if is_new && !path.exists() {
+            return Self::open_locked(lock, dir, pins);
+        }
+        if path.exists() && !can_go_on(dir, pins)? {
+            folder::abandon_rebuild(dir)?;
+        }
+        if !path.exists() {
+            State::create(dir, pins)?;
+            folder::begin_rebuild(dir)?;
+        }
+        let store = Store::open_at(path)?;
+        let state = load(&store, dir, pins)?;
         Ok(Self {
+            is_rebuild: true,
+            ..Self::new(dir, store, lock, state)
+        })
+    }
+
+    fn new(dir: &Path, store: Store, lock: BuildLock, state: State) -> Self {
+        Self {
             dir: dir.to_owned(),
             store,
             lock,
             state,
             is_unwritten: false,
+            is_rebuild: false,
             graph_above: MAX_WITHOUT_GRAPH,
-        })
+        }
+    }
+
+    /// Whether [`Self::switch`] is needed for queries to see what this writer commits.
+    pub fn is_rebuild(&self) -> bool {
+        self.is_rebuild
     }
 
     /// The number of photos.
@@ -139,9 +177,13 @@ impl IndexWriter {
     }
 
     /// Shows the current state to queries that start from now on. Copies the whole index, so a build does
-    /// it seldom; without changes since the last time it does nothing.
+    /// it seldom; without changes since the last time it does nothing. Of a [rebuild](Self::rebuild), queries see
+    /// nothing until [`Self::switch`].
     pub fn publish(&mut self) -> Result<()> {
         self.check_written()?;
+        if self.is_rebuild {
+            return Ok(());
+        }
         let published = self.publish_state();
         if published.is_err() {
             // On a full disk nothing is worth more than the space.
@@ -150,19 +192,51 @@ impl IndexWriter {
         published
     }
 
+    /// Puts what a [rebuild](Self::rebuild) has made into the place of the old index, for queries that start from now
+    /// on and for the next builder. An error leaves the one or the other in use, and in both cases whole. Publishes
+    /// where this is no rebuild.
+    pub fn switch(mut self) -> Result<()> {
+        if !self.is_rebuild {
+            return self.publish();
+        }
+        let latest = folder::latest_generation(&self.dir)?;
+        self.state.meta.generation = self.state.meta.generation.max(latest);
+        self.commit(Changes::default())?;
+        let (dir, generation) = (self.dir.clone(), self.generation());
+        if let Err(error) = self.write_draft() {
+            // On a full disk nothing is worth more than the space.
+            let _ = folder::remove_drafts(&dir);
+            return Err(error);
+        }
+        let lock = self.close()?;
+        let switched = folder::switch_to_rebuild(&dir, generation);
+        if switched.is_err() {
+            let _ = folder::remove_drafts(&dir);
+        }
+        drop(lock);
+        switched
+    }
+
     fn publish_state(&self) -> Result<()> {
+        let generation = self.generation();
+        let path = folder::snapshot_path(&self.dir, generation);
+        let is_published =
+            folder::published_generation(&self.dir).ok().flatten() == Some(generation);
+        if is_published && Snapshot::open(&path).is_ok() {
+            return Ok(());
+        }
+        self.write_draft()?;
+        folder::switch_to_draft(&self.dir, generation)
+    }
+
+    /// Writes all that queries need to a file of no name yet.
+    fn write_draft(&self) -> Result<()> {
         let State {
             meta,
             photos,
             vectors,
             graph,
         } = &self.state;
-        let path = folder::snapshot_path(&self.dir, meta.generation);
-        let is_published =
-            folder::published_generation(&self.dir).ok().flatten() == Some(meta.generation);
-        if is_published && Snapshot::open(&path).is_ok() {
-            return Ok(());
-        }
         let mut rows = graph.vectors.clone();
         rows.extend(vectors.tail());
         let contents = Contents {
@@ -174,8 +248,7 @@ impl IndexWriter {
         };
         Snapshot::write(&folder::draft_path(&self.dir), &contents, |id| {
             self.store.vector(id)
-        })?;
-        folder::switch_to_draft(&self.dir, meta.generation)
+        })
     }
 
     /// Builds the graph anew if too many vectors came or went since it was built; false if it is good
@@ -280,5 +353,31 @@ impl IndexWriter {
             });
         }
         Ok(())
+    }
+}
+
+/// The content of an open store of the index in `dir`.
+fn load(store: &Store, dir: &Path, pins: &Pins) -> Result<State> {
+    let mut meta = store.meta()?.ok_or_else(|| store.damaged("it is empty"))?;
+    meta.info.pins.check(pins, dir)?;
+    meta.info.pins.follow(pins);
+    store.remove_graphs_except(meta.graph)?;
+    State::load(store, meta)
+}
+
+/// Whether the rebuild that was begun in `dir` is whole, and for this model.
+fn can_go_on(dir: &Path, pins: &Pins) -> Result<bool> {
+    let store = match Store::open_at(folder::rebuild_path(dir)) {
+        Err(Error::Corrupt { .. }) => return Ok(false),
+        store => store?,
+    };
+    let loaded = load(&store, dir, pins).map(drop);
+    // Closing a damaged store may well fail; it is not used again.
+    let closed = store.close();
+    match loaded {
+        Err(Error::Corrupt { .. } | Error::OtherModel { .. } | Error::IndexFormat { .. }) => {
+            Ok(false)
+        }
+        loaded => loaded.and(closed).map(|()| true),
     }
 }

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bridgetower::{
-    AwayFolder, BuildReport, Compare, Engine, Error, IndexReader, IndexWriter, destroy, survey,
+    AwayFolder, BuildReport, Compare, Engine, Error, IndexReader, IndexWriter, survey,
 };
 use bt_cli::DONE;
 
@@ -48,9 +48,6 @@ pub fn watch(program: &Program, args: &WatchArgs) -> anyhow::Result<u8> {
     let folders = followed(&job)?;
     let engine = job.load()?;
     engine.pins()?;
-    if args.build.rebuild {
-        destroy(&job.dir)?;
-    }
     program.output.note(job.describe(&engine));
     let events = if args.no_events {
         None
@@ -72,6 +69,7 @@ pub fn watch(program: &Program, args: &WatchArgs) -> anyhow::Result<u8> {
         skipped: HashSet::new(),
         links: Vec::new(),
         photos: 0,
+        rebuild: args.build.rebuild,
     };
     watch.follow()?;
     Ok(DONE)
@@ -117,6 +115,8 @@ struct Watch<'a> {
     /// The links that it passed over: told when they change.
     links: Vec<PathBuf>,
     photos: usize,
+    /// Whether the index has still to be built anew.
+    rebuild: bool,
 }
 
 /// What a look at the folders came to.
@@ -243,10 +243,15 @@ impl Watch<'_> {
             &mut screen,
         );
         self.photos = writer.len();
-        drop(writer);
+        if outcome.is_ok() && writer.is_rebuild() {
+            writer.switch()?;
+        } else {
+            drop(writer);
+        }
         self.engine = Some(engine);
         self.last_build = Instant::now();
         let report = outcome?;
+        self.rebuild = false;
         let seen = Seen {
             again: !report.unsettled.is_empty(),
             away: report.away.clone(),
@@ -275,7 +280,7 @@ impl Watch<'_> {
         let pins = engine.pins()?;
         let mut is_told = false;
         loop {
-            match IndexWriter::open(&self.job.dir, &pins) {
+            match self.job.open(&pins, self.rebuild) {
                 Err(Error::Busy { pid, .. }) => {
                     if !std::mem::replace(&mut is_told, true) {
                         self.log.busy(pid)?;

@@ -1,4 +1,4 @@
-//! `kill -9` at random moments of builds, compactions and removals, over a folder that keeps changing.
+//! `kill -9` at random moments of builds, rebuilds, compactions and removals, over a folder that keeps changing.
 //!
 //! `BT_KILLS` sets how many (CI does few), `BT_SEED` which moments: `BT_KILLS=500 cargo test -p bt-index killed`.
 
@@ -57,6 +57,8 @@ fn killed_commands_lose_nothing() {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Task {
     Build,
+    /// Beside the index, then in its place.
+    Rebuild,
     Compact,
     /// Of the photos in a folder; the next build brings them back.
     Remove(&'static str),
@@ -150,8 +152,9 @@ impl Campaign {
 
     fn choose(&mut self) -> Task {
         match self.random.below(10) {
-            0..=5 => Task::Build,
-            6..=8 => Task::Compact,
+            0..=4 => Task::Build,
+            5..=6 => Task::Rebuild,
+            7..=8 => Task::Compact,
             _ => Task::Remove(FOLDERS[self.random.below(FOLDERS.len())]),
         }
     }
@@ -159,6 +162,7 @@ impl Campaign {
     fn start_and_kill(&mut self, task: Task) {
         let mut child = match task {
             Task::Build => start_build(&self.world),
+            Task::Rebuild => start_rebuild(&self.world),
             Task::Compact => start(&self.world, &["compact"]),
             Task::Remove(folder) => {
                 let removed = self.photos.join(folder);
@@ -168,6 +172,7 @@ impl Campaign {
         };
         let name = match task {
             Task::Build => "build",
+            Task::Rebuild => "rebuild",
             Task::Compact => "compact",
             Task::Remove(_) => "remove",
         };
@@ -345,6 +350,20 @@ pub(crate) fn start_build(world: &World) -> Child {
             "photos",
         ],
     )
+}
+
+/// Starts a build that does the same for an index to take the place of the one there is.
+pub(crate) fn start_rebuild(world: &World) -> Child {
+    let command = [
+        "build",
+        "--rebuild",
+        "--batch",
+        "1",
+        "--commit-every",
+        "0",
+        "photos",
+    ];
+    start(world, &command)
 }
 
 fn start(world: &World, command: &[&str]) -> Child {

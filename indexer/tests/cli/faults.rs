@@ -1,4 +1,4 @@
-//! The disk fails under builds, compactions and imports: full, with errors, gone; and the process or the power goes.
+//! The disk fails under builds, rebuilds, compactions and imports: full, with errors, gone; and the process or the power goes.
 //!
 //! Every call that changes the index folder is a moment for that. `BT_FAULTS` sets how many moments are tried for each
 //! kind of failure (CI tries few), or `all`; `BT_SEED` which: `BT_FAULTS=all cargo test -p bt-index disk`.
@@ -33,12 +33,14 @@ fn a_failing_disk_costs_at_most_the_last_commit() {
     );
     let tries_all = std::env::var("BT_FAULTS").is_ok_and(|tries| tries == "all");
     let lab = Lab::new();
-    let scenarios: [fn(&Lab) -> Scenario; 5] = [
+    let scenarios: [fn(&Lab) -> Scenario; 7] = [
         Lab::first_build,
         Lab::later_build,
         Lab::removal,
         Lab::import,
         Lab::compaction,
+        Lab::rebuild,
+        Lab::later_rebuild,
     ];
     for scenario in scenarios {
         let scenario = scenario(&lab);
@@ -71,6 +73,10 @@ struct Scenario {
 }
 
 impl Scenario {
+    fn is_rebuild(&self) -> bool {
+        self.name.ends_with("rebuild")
+    }
+
     /// The program, to be run on `index`.
     fn program(&self, index: &Path) -> Command {
         let mut program = Command::new(assert_cmd::cargo::cargo_bin("bt-index"));
@@ -245,6 +251,20 @@ impl Lab {
         self.scenario("compaction", Some("wasteful"), &["compact"])
     }
 
+    /// Of all photos that are in the index.
+    fn rebuild(&self) -> Scenario {
+        self.build(&self.at("current"));
+        self.scenario("rebuild", Some("current"), &REBUILD)
+    }
+
+    /// One that goes on where another one was killed.
+    fn later_rebuild(&self) -> Scenario {
+        let begun = self.at("begun");
+        self.build(&begun);
+        drop(IndexWriter::rebuild(&begun, &self.pins).expect("opens"));
+        self.scenario("later rebuild", Some("begun"), &REBUILD)
+    }
+
     /// A fresh copy of the index that the scenario starts with.
     fn start(&self, scenario: &Scenario) -> PathBuf {
         let index = self.at("case");
@@ -312,8 +332,9 @@ impl Lab {
             source.restore(&target).expect("restores");
             println!("  power cut: unsynced names survive {names}, bytes {bytes}");
             let left = Durable::of(self, &target);
+            // The generation of a rebuild is no successor of the old index's.
             assert!(
-                left.generation + 1 >= live.generation,
+                left.generation + 1 >= live.generation || scenario.is_rebuild(),
                 "commit {} of {} is left",
                 left.generation,
                 live.generation
@@ -331,6 +352,10 @@ impl Lab {
                 "a published state is gone"
             );
             assert!(left.generation >= before.generation, "a commit is gone");
+        }
+        if scenario.is_rebuild() {
+            // Queries see the old index or the new one, and these have the same photos.
+            assert!(content(index).keys().eq(scenario.expected.keys()));
         }
         if scenario.name == "import" && left.exists {
             // An import goes to a new place.
@@ -357,6 +382,15 @@ impl Lab {
 }
 
 const BUILD: [&str; 6] = ["build", "photos", "--batch", "1", "--commit-every", "0"];
+const REBUILD: [&str; 7] = [
+    "build",
+    "photos",
+    "--batch",
+    "1",
+    "--commit-every",
+    "0",
+    "--rebuild",
+];
 
 /// What an index holds for good.
 struct Durable {

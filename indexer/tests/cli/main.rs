@@ -17,6 +17,7 @@ mod ignore;
 mod manners;
 mod model;
 mod precision;
+mod rebuild;
 mod repair;
 #[cfg(target_os = "linux")]
 mod terminal;

@@ -10,6 +10,7 @@ mod lifecycle;
 mod operations;
 #[cfg(feature = "parquet")]
 mod parquet;
+mod rebuild;
 mod repair;
 mod search;
 mod transfer;
