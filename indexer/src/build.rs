@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use bridgetower::{
     AwayFolder, BuildEvent, BuildOptions, BuildReport, CacheLevel, Changes, Engine, Error,
     IndexWriter, PhotoCache, Pins, Status, cache_path, find_photos, indexed_path,
@@ -215,11 +215,14 @@ impl<'a> Job<'a> {
         if level == CacheLevel::None {
             return Ok(None);
         }
-        ensure!(
-            engine.model().has_itm(),
-            "{} has no matching head: queries rerank with another checkpoint, for which --cache keeps nothing",
-            engine.name()
-        );
+        if !engine.model().has_itm() {
+            // No error: a default in the environment may be meant for queries.
+            self.program.output.warn(format_args!(
+                "--cache keeps nothing: {} has no matching head, and queries rerank with another checkpoint",
+                engine.name()
+            ));
+            return Ok(None);
+        }
         let limit = u64::from(self.args.cache_limit) << 20;
         let cache = PhotoCache::new(&cache_path(&self.dir), engine, level, limit);
         Ok(Some(cache?))

@@ -287,6 +287,18 @@ fn an_empty_variable_is_none() {
     }
 }
 
+/// It may be meant for queries, which rerank with another checkpoint.
+#[test]
+fn a_cache_in_the_environment_does_not_stop_a_build_that_cannot_fill_it() {
+    let world = World::new();
+    let mut build = with(&world, "BT_CACHE", "split", &["build", "photos"]);
+    build.env("BT_MODEL", fixture("checkpoints/sharded-safetensors"));
+    let output = build.assert().success().get_output().clone();
+    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(stderr.contains("--cache keeps nothing"), "{stderr}");
+    assert!(stderr.contains("5 photos in the index"), "{stderr}");
+}
+
 #[test]
 fn a_wrong_variable_is_named_and_a_flag_overrides_it() {
     let world = World::new();
