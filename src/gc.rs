@@ -10,6 +10,7 @@ use crate::cache::{About, CacheLevel, PART_PREFIX};
 use crate::error::{Error, Result};
 use crate::index::{BuildLock, IndexReader, Leftovers, Pins, bytes_on_disk, cache_path};
 use crate::photo::ContentHash;
+use crate::processor::READING;
 
 /// What a running query has begun is not older than this.
 const LONGEST_WRITE: Duration = Duration::from_secs(3600);
@@ -127,8 +128,10 @@ fn kept_for_nobody(
 }
 
 fn is_in_use(about: &About, pins: &Pins, options: &GcOptions) -> bool {
-    let is_of_index = (&about.fingerprint, &about.preprocessing)
-        == (&pins.model_fingerprint, &pins.preprocessing);
+    // What an earlier version kept is not read any more, whatever index it was for.
+    let read_now = format!("{}{READING}", pins.scaling());
+    let is_of_index =
+        (&about.fingerprint, &about.preprocessing) == (&pins.model_fingerprint, &read_now);
     let reranks = options.rerank_model.as_ref().is_some_and(|name| {
         // Engines call a folder by its whole path.
         let absolute = std::path::absolute(name).ok();
@@ -310,10 +313,13 @@ mod tests {
                     "numbers": "f32", "level": "split"}}"#
             )
         };
-        assert!(is_in_use(&about("moved", "1", "p"), None));
-        assert!(!is_in_use(&about("a", "2", "p"), None));
-        assert!(!is_in_use(&about("a", "1", "q"), None));
-        assert!(is_in_use(&about("b", "2", "p"), Some("b")));
-        assert!(!is_in_use(&about("b", "2", "p"), Some("c")));
+        let now = "p, sRGB on white";
+        assert!(is_in_use(&about("moved", "1", now), None));
+        assert!(!is_in_use(&about("a", "2", now), None));
+        assert!(!is_in_use(&about("a", "1", "q, sRGB on white"), None));
+        assert!(is_in_use(&about("b", "2", now), Some("b")));
+        assert!(!is_in_use(&about("b", "2", now), Some("c")));
+        // Kept by an earlier version: nobody asks for it.
+        assert!(!is_in_use(&about("a", "1", "p"), None));
     }
 }

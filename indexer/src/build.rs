@@ -19,6 +19,10 @@ use serde_json::json;
 
 use crate::args::{BuildArgs, Program};
 
+/// Said of an index that was begun by an earlier version.
+pub const EARLIER_READING: &str = "this index was begun by a version that ignored colour profiles and transparency; \
+    `bt-index build --rebuild` sees such pictures as viewers show them";
+
 pub fn build(program: &Program, args: &BuildArgs) -> anyhow::Result<u8> {
     let started = Instant::now();
     let job = Job::new(program, args)?;
@@ -29,6 +33,9 @@ pub fn build(program: &Program, args: &BuildArgs) -> anyhow::Result<u8> {
     let mut writer = job.open(&pins, args.rebuild)?;
     program.output.note(job.describe(&engine));
     job.note_rebuild(&writer);
+    if writer.pins().is_of_earlier_reading() {
+        program.output.warn(EARLIER_READING);
+    }
 
     let cancel = cancel_on_interrupt()?;
     let mut screen = Screen::new(&program.output);

@@ -12,6 +12,7 @@ use indicatif::{HumanBytes, HumanCount};
 use serde_json::{Value, json};
 
 use crate::args::Program;
+use crate::build::EARLIER_READING;
 
 pub fn status(program: &Program, as_json: bool) -> anyhow::Result<u8> {
     let dir = program.index.dir()?;
@@ -36,6 +37,7 @@ fn status_as_json(dir: &Path, status: &Status) -> Value {
         "model": pins.model_name,
         "model_fingerprint": pins.model_fingerprint,
         "preprocessing": pins.preprocessing,
+        "earlier_reading": pins.is_of_earlier_reading(),
         "dim": pins.dim,
         "created_by": status.created_by,
         "bytes": status.bytes_on_disk,
@@ -59,6 +61,9 @@ fn describe(out: &mut impl Write, dir: &Path, status: &Status) -> io::Result<()>
     writeln!(out, "folders  {}", roots.join(", "))?;
     let model = visible(&pins.model_name);
     writeln!(out, "model    {model} ({:.12})", pins.model_fingerprint)?;
+    if pins.is_of_earlier_reading() {
+        writeln!(out, "reading  {EARLIER_READING}")?;
+    }
     let vectors = count(status.vectors);
     writeln!(out, "vectors  {vectors} of {} coordinates", pins.dim)?;
     match status.graph_rows {

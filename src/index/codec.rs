@@ -12,6 +12,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::error::{Error, Result};
 use crate::photo::{ContentHash, GpsPosition, Photo, PhotoId, PhotoMetadata};
+use crate::processor::READING;
 
 /// The format in which everything on disk is written, store and snapshot alike.
 ///
@@ -37,7 +38,7 @@ pub struct Pins {
     pub model_name: String,
     /// Hash of the checkpoint's content, hex.
     pub model_fingerprint: String,
-    /// Everything that decides which pixels the model sees.
+    /// Everything that decides which pixels the model sees; after ", " how colours and transparency were read.
     pub preprocessing: String,
     /// Coordinates of an embedding.
     pub dim: usize,
@@ -48,7 +49,7 @@ impl Pins {
     /// matter: the same checkpoint may lie elsewhere now.
     pub(crate) fn check(&self, given: &Self, dir: &Path) -> Result<()> {
         let is_same = self.model_fingerprint == given.model_fingerprint
-            && self.preprocessing == given.preprocessing
+            && self.scaling() == given.scaling()
             && self.dim == given.dim;
         if is_same {
             return Ok(());
@@ -66,6 +67,20 @@ impl Pins {
         if place.is_absolute() && !place.is_dir() {
             self.model_name.clone_from(&given.model_name);
         }
+    }
+
+    /// Whether the index was begun by a version that read colours and transparency otherwise. It works as before:
+    /// only the few pictures that this concerns would be seen better.
+    pub fn is_of_earlier_reading(&self) -> bool {
+        !self.preprocessing.ends_with(READING)
+    }
+
+    /// What the pixels are, but for how colours and transparency are read.
+    pub(crate) fn scaling(&self) -> &str {
+        let described = self.preprocessing.as_str();
+        described
+            .split_once(", ")
+            .map_or(described, |(scaling, _)| scaling)
     }
 
     fn describe(&self) -> String {

@@ -111,6 +111,11 @@ impl IndexWriter {
         self.is_rebuild
     }
 
+    /// What the index was begun with.
+    pub fn pins(&self) -> &Pins {
+        &self.state.meta.info.pins
+    }
+
     /// The number of photos.
     pub fn len(&self) -> usize {
         self.state.photos.len()

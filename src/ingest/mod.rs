@@ -35,13 +35,16 @@ use crate::cache::PhotoCache;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::index::{IndexReader, IndexWriter};
+use crate::processor::{MAX_DECODING_BYTES, MAX_FILE_BYTES};
 
 /// Why a link to a folder is skipped that the index knows photos behind.
 const NOTHING_BEHIND: &str =
     "it leads to no photo, as a link to an unmounted drive does; the index keeps what was there";
 
-/// What decoding may hold in memory at once, all threads together, bytes.
-const DECODE_MEMORY: u64 = 768 << 20;
+/// What files, and what decoding them, may hold in memory at once, all threads together, bytes. The largest file and
+/// the largest picture that are read fit.
+const FILE_MEMORY: u64 = MAX_FILE_BYTES;
+const DECODE_MEMORY: u64 = MAX_DECODING_BYTES;
 
 /// How to build.
 #[derive(Debug, Clone)]
@@ -257,7 +260,8 @@ pub fn build(
     tell(&report, plan.to_read.len(), on_event);
     let source = Source {
         processor: engine.processor(),
-        memory: MemoryBudget::new(DECODE_MEMORY),
+        files: MemoryBudget::new(FILE_MEMORY),
+        pictures: MemoryBudget::new(DECODE_MEMORY),
         settle: options.settle,
     };
     let mut intake = Intake::new(writer, engine, options, report, &source, on_event);

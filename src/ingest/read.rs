@@ -72,7 +72,9 @@ impl Reader<'_> {
 /// How files become pixels.
 pub(super) struct Source<'a> {
     pub(super) processor: &'a Processor,
-    pub(super) memory: MemoryBudget,
+    /// For the bytes of files, and for what they become. Who holds some of the second never waits for the first.
+    pub(super) files: MemoryBudget,
+    pub(super) pictures: MemoryBudget,
     /// [`BuildOptions::settle`](super::BuildOptions::settle).
     pub(super) settle: Duration,
 }
@@ -95,14 +97,21 @@ impl Source<'_> {
     }
 
     fn decode(&self, file: &PhotoFile, known: &HashSet<ContentHash>) -> Result<Reading> {
+        self.files
+            .with(file.stamp.size, || self.decode_within(file, known))
+    }
+
+    fn decode_within(&self, file: &PhotoFile, known: &HashSet<ContentHash>) -> Result<Reading> {
         let encoded = Encoded::read(&file.path)?;
         let content_hash = encoded.content_hash();
         if known.contains(&content_hash) {
             return Ok(Reading::Known(file.clone(), content_hash));
         }
-        let (pixels, metadata) = self.memory.with(encoded.decoded_bytes()?, || {
-            self.processor.preprocess(&encoded)
-        })?;
+        let (pixels, metadata) = self
+            .pictures
+            .with(self.processor.peak_bytes(&encoded)?, || {
+                self.processor.preprocess(&encoded)
+            })?;
         Ok(Reading::New(Box::new(NewPhoto {
             file: file.clone(),
             content_hash,

@@ -1,59 +1,113 @@
-//! Which format a file has, who decodes it, and what that takes.
+//! Which format a file has, and who decodes it.
 
-use image::{ColorType, ImageFormat};
+use image::{ImageFormat, RgbImage};
 
+use super::color::{Colors, Inks};
+use super::jpeg::{self, Layout};
+use super::paint::{Alpha, Painter};
+use super::{heif, other, png, tiff};
 use crate::error::{Error, Result};
 
-/// Who decodes a file.
-#[derive(Clone, Copy)]
+/// Formats, by who decodes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Container {
-    /// [`jpeg`](super::jpeg).
+    /// zune-jpeg or libjpeg.
     Jpeg,
+    /// Row by row.
+    Png,
+    /// Strip by strip, or tile by tile.
+    Tiff,
     /// Crate `image`.
-    Native(ImageFormat),
+    Other(ImageFormat),
     /// libheif: HEIC and AVIF.
     Heif,
 }
 
+/// What can be told of a picture before it is decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// Pixels of a row, before the picture is turned upright.
+    pub width: u32,
+    /// Rows, before the picture is turned upright.
+    pub height: u32,
+    /// The most that decoding holds at once, bytes, the picture included and the file not.
+    pub peak_bytes: u64,
+}
+
+impl Header {
+    /// `peak_bytes` tells it from the number of pixels.
+    pub fn new(width: u32, height: u32, peak_bytes: impl FnOnce(u64) -> u64) -> Self {
+        // Tables of decoders and of colours.
+        const ALWAYS: u64 = 4 << 20;
+        Self {
+            width,
+            height,
+            peak_bytes: peak_bytes(u64::from(width) * u64::from(height)) + ALWAYS,
+        }
+    }
+}
+
 impl Container {
     /// Told from the content; names lie.
-    pub fn of(bytes: &[u8]) -> Result<Self> {
-        if is_heif(bytes) {
+    pub fn of(file: &[u8]) -> Result<Self> {
+        if is_heif(file) {
             return Ok(Self::Heif);
         }
-        let reason = match image::guess_format(bytes) {
+        if tiff::is_tiff(file) {
+            return Ok(Self::Tiff);
+        }
+        let reason = match image::guess_format(file) {
             Ok(ImageFormat::Jpeg) => return Ok(Self::Jpeg),
-            Ok(format) if format.reading_enabled() => return Ok(Self::Native(format)),
+            Ok(ImageFormat::Png) => return Ok(Self::Png),
+            Ok(format) if format.reading_enabled() => return Ok(Self::Other(format)),
             Ok(format) => format!("{} files are not read", format.to_mime_type()),
-            Err(_) if bytes.is_empty() => "the file is empty".to_owned(),
+            Err(_) if file.is_empty() => "the file is empty".to_owned(),
             Err(_) => "not a picture: the content has no known image format".to_owned(),
         };
         Err(Error::Photo { reason })
     }
 
-    /// The most memory held at once while decoding a picture, converting it to RGB, or turning it upright,
-    /// bytes; `color` is what the decoder gives.
-    pub fn peak_bytes(self, pixels: u64, color: ColorType, file_bytes: u64) -> u64 {
-        const RGB: u64 = 3;
-        let output = u64::from(color.bytes_per_pixel());
-        // What a decoder holds beside its output, per pixel.
-        let working = match self {
-            // Canvas and frame of an animation, RGBA each; the planes of a still picture take less.
-            Self::Native(ImageFormat::WebP) => 8,
-            // A frame smaller than the screen, RGBA.
-            Self::Native(ImageFormat::Gif) => 4,
-            // The file's own samples; CMYK has one more than RGB.
-            Self::Native(ImageFormat::Tiff) => output + output.div_ceil(RGB),
-            Self::Native(_) | Self::Jpeg => 0,
-            // Planes of up to 16 bits, and libheif's RGB before it is copied.
-            Self::Heif => 3 * RGB,
-        };
-        let decoding = (output + working) * pixels;
-        let converting = (output + RGB) * pixels;
-        let turning = 2 * RGB * pixels;
-        // Some decoders copy the file; all have tables of fixed size.
-        decoding.max(converting).max(turning) + file_bytes + (1 << 20)
+    /// Reads what comes before the pixels.
+    pub fn header(self, file: &[u8]) -> Result<Header> {
+        match self {
+            Self::Jpeg => jpeg_header(file),
+            Self::Png => png::header(file),
+            Self::Tiff => tiff::header(file),
+            Self::Other(format) => other::header(file, format),
+            Self::Heif => heif::header(file),
+        }
     }
+
+    /// Decodes the picture, as it is stored.
+    pub fn decode(self, file: &[u8]) -> Result<RgbImage> {
+        match self {
+            Self::Jpeg => decode_jpeg(file),
+            Self::Png => png::decode(file),
+            Self::Tiff => tiff::decode(file),
+            Self::Other(format) => other::decode(file, format),
+            Self::Heif => heif::decode(file),
+        }
+    }
+}
+
+fn jpeg_header(file: &[u8]) -> Result<Header> {
+    const RGB: u64 = 3;
+    let header = jpeg::header(file)?;
+    Ok(Header::new(header.width, header.height, |pixels| {
+        // Gray is painted beside itself, all else where it lies.
+        header.peak_bytes.max((1 + RGB) * pixels)
+    }))
+}
+
+fn decode_jpeg(file: &[u8]) -> Result<RgbImage> {
+    let jpeg = jpeg::decode(file)?;
+    let inks = match jpeg.layout {
+        Layout::Gray => Inks::Gray,
+        Layout::Rgb => Inks::Rgb,
+        Layout::Cmyk => Inks::Cmyk,
+    };
+    let colors = jpeg.icc.map_or(Colors::Srgb, Colors::Icc);
+    Painter::new(inks, Alpha::Opaque, &colors).paint_all(jpeg.width, jpeg.height, jpeg.samples)
 }
 
 /// HEIC and AVIF are ISO media files; their first box, `ftyp`, lists who can read them.

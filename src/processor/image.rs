@@ -7,10 +7,15 @@ use std::path::Path;
 use image::RgbImage;
 use serde::Deserialize;
 
-use super::resize::resize;
+use super::resize::{resize, resize_bytes};
+use super::upright::Upright;
 use crate::error::{Error, Result};
 
 const FILE: &str = "preprocessor_config.json";
+
+/// How colours and transparency are read, at the end of [`ImageProcessor::describe`]. An index that was built when
+/// they were read otherwise says something else there, or nothing.
+pub const READING: &str = ", sRGB on white";
 
 /// The defaults of transformers: per channel, what is taken from a value in 0..=1, and what divides it then.
 const CLIP_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
@@ -108,13 +113,24 @@ impl ImageProcessor {
         for (name, [r, g, b]) in [("mean", self.mean), ("std", self.std)] {
             write!(line, " {name}={r},{g},{b}").expect("a String takes any text");
         }
-        line
+        line + READING
     }
 
     /// Scales `picture`, which must not be empty, and cuts out its centre; what it lacks is black.
     pub fn preprocess(&self, picture: &RgbImage) -> Pixels {
+        self.preprocess_turned(picture.into())
+    }
+
+    /// The same of a picture that is to be turned: what it becomes is equal bit for bit, and no copy is made.
+    pub(super) fn preprocess_turned(&self, picture: Upright) -> Pixels {
         let (width, height) = self.scaled_size(picture.width(), picture.height());
         self.center_crop(&resize(picture, width, height))
+    }
+
+    /// The most memory that preprocessing a picture of this size holds beside it, bytes.
+    pub(super) fn working_bytes(&self, width: u32, height: u32) -> u64 {
+        let pixels = 3 * u64::from(self.side).pow(2);
+        resize_bytes((width, height), self.scaled_size(width, height)) + pixels
     }
 
     /// Writes the model's input, `[3, side, side]`, into `out`, which has that length.
@@ -386,7 +402,7 @@ mod tests {
         assert_eq!(
             old.describe(),
             "shortest_edge=294 crop=294 divisor=32 resample=bicubic \
-             mean=0.48145467,0.4578275,0.40821072 std=0.26862955,0.2613026,0.2757771"
+             mean=0.48145467,0.4578275,0.40821072 std=0.26862955,0.2613026,0.2757771, sRGB on white"
         );
     }
 

@@ -3,22 +3,37 @@
 //! A photo goes through [`Encoded`] (bytes of a file → upright RGB picture, [`DecodedPhoto`]) and
 //! [`ImageProcessor`] (picture → [`Pixels`] → normalised values), a text through [`TextProcessor`]
 //! (words → [`TokenIds`]). All of it gives what the model's reference implementation gives, pixel for pixel and
-//! token for token, since the model was trained on exactly that; only JPEG decoders differ, by a few levels.
+//! token for token, since the model was trained on exactly that; only JPEG decoders differ, by a few levels, and
+//! colours that are not sRGB and transparency, which are read as a viewer shows them.
 
+mod color;
 mod container;
 mod decode;
 mod heif;
 mod image;
 mod jpeg;
 mod metadata;
+mod other;
+mod paint;
+mod png;
 mod resize;
+mod sample;
+#[cfg(test)]
+mod tests;
 mod text;
+mod tiff;
+mod upright;
 
 use std::path::Path;
 
+use self::decode::refuse_large_picture;
 pub use self::decode::{DecodedPhoto, Encoded, is_photo};
+pub(crate) use self::decode::{MAX_DECODING_BYTES, MAX_FILE_BYTES};
+pub(crate) use self::image::READING;
 pub use self::image::{ImageProcessor, Pixels};
+use self::paint::RGB;
 pub use self::text::{TextProcessor, TokenIds};
+use self::upright::Upright;
 use crate::error::Result;
 use crate::photo::PhotoMetadata;
 
@@ -57,8 +72,27 @@ impl Processor {
 
     /// Decodes a photo and makes the model's pixels of it.
     pub fn preprocess(&self, encoded: &Encoded) -> Result<(Pixels, PhotoMetadata)> {
-        let photo = encoded.decode()?;
-        Ok((self.image.preprocess(&photo.rgb), photo.metadata))
+        refuse_large_picture(self.peak_bytes(encoded)?)?;
+        let photo = encoded.decode_stored()?;
+        let upright = Upright::new(&photo.rgb, photo.orientation);
+        let metadata = PhotoMetadata {
+            width: upright.width(),
+            height: upright.height(),
+            ..photo.metadata
+        };
+        Ok((self.image.preprocess_turned(upright), metadata))
+    }
+
+    /// The most memory that [`Self::preprocess`] holds at once, bytes, beside the file itself. Reads only what comes
+    /// before the pixels.
+    pub fn peak_bytes(&self, encoded: &Encoded) -> Result<u64> {
+        let header = encoded.header()?;
+        let (width, height) = (header.width, header.height);
+        // Which way up it is, is not known yet.
+        let lying = self.image.working_bytes(width, height);
+        let standing = self.image.working_bytes(height, width);
+        let picture = RGB as u64 * u64::from(width) * u64::from(height);
+        Ok(header.peak_bytes.max(picture + lying.max(standing)))
     }
 }
 

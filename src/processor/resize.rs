@@ -12,6 +12,8 @@ use std::ops::Range;
 
 use image::RgbImage;
 
+use super::upright::Upright;
+
 /// Fractional bits of a weight. A weighted sum of bytes then stays within an i32: 8 bits for the byte,
 /// 22 for the weight, 1 for the overshoot of the negative lobes, 1 for the sign.
 const WEIGHT_BITS: u32 = 22;
@@ -20,17 +22,32 @@ const WEIGHT_BITS: u32 = 22;
 const REACH: f64 = 2.0;
 
 /// Bytes summed side by side. A fixed number lets the compiler keep the sums in vector registers.
-const LANES: usize = 32;
+pub const LANES: usize = 32;
 
-const CHANNELS: usize = 3;
+pub const CHANNELS: usize = 3;
 
 /// Scales `picture` to `width` × `height` pixels; all four sides must be positive.
-pub fn resize(picture: &RgbImage, width: u32, height: u32) -> RgbImage {
+pub fn resize(picture: Upright, width: u32, height: u32) -> RgbImage {
     let columns = taps(picture.width(), width);
     let rows = taps(picture.height(), height);
     let narrow = horizontal_pass(picture, &columns, needed(&rows));
     let pixels = vertical_pass(&narrow, &rows);
     RgbImage::from_raw(width, height, pixels).expect("one row of 3 * width bytes per tap set")
+}
+
+/// The most memory that [`resize`] holds beside the picture, bytes. Given sides and scaled sides.
+pub fn resize_bytes((width, height): (u32, u32), (to_width, to_height): (u32, u32)) -> u64 {
+    let [width, height, to_width, to_height] = [width, height, to_width, to_height].map(u64::from);
+    let lanes = LANES as u64;
+    let row_bytes = (CHANNELS as u64 * to_width).next_multiple_of(lanes);
+    let strip = CHANNELS as u64 * lanes * width;
+    let narrow = row_bytes * height;
+    // Under a kernel lie four pixels for each of the coarser grid, a weight of 4 bytes each, and of 8 while one is made.
+    let weights =
+        |from: u64, to: u64| 4 * (4 * from + 3 * to + 16) + 8 * (4 * from / to + 16) + 32 * to;
+    // The last row may be followed by half a block, which doubles the room.
+    let scaled = 2 * row_bytes * to_height;
+    weights(width, to_width) + weights(height, to_height) + strip.max(scaled) + narrow
 }
 
 /// The input pixels that make one output pixel.
@@ -98,7 +115,7 @@ struct Narrow {
     blocks_per_row: usize,
 }
 
-fn horizontal_pass(picture: &RgbImage, columns: &[Taps], rows: Range<usize>) -> Narrow {
+fn horizontal_pass(picture: Upright, columns: &[Taps], rows: Range<usize>) -> Narrow {
     let row_bytes = columns.len() * CHANNELS;
     let blocks_per_row = row_bytes.div_ceil(LANES);
     let mut blocks = vec![[0; LANES]; blocks_per_row * rows.len()];
@@ -110,7 +127,7 @@ fn horizontal_pass(picture: &RgbImage, columns: &[Taps], rows: Range<usize>) -> 
         .enumerate()
     {
         let top = rows.start + index * LANES;
-        transpose(picture, top..(top + LANES).min(rows.end), &mut strip);
+        picture.lay_side_by_side(top..(top + LANES).min(rows.end), &mut strip);
         for (x, taps) in columns.iter().enumerate() {
             for channel in 0..CHANNELS {
                 let first = taps.first * CHANNELS + channel;
@@ -126,18 +143,6 @@ fn horizontal_pass(picture: &RgbImage, columns: &[Taps], rows: Range<usize>) -> 
         row_bytes,
         blocks,
         blocks_per_row,
-    }
-}
-
-/// Lays up to `LANES` rows side by side, so that neighbours in memory share their weights: a weight belongs
-/// to a column in the horizontal pass, and to a row in the vertical one.
-fn transpose(picture: &RgbImage, rows: Range<usize>, strip: &mut [[u8; LANES]]) {
-    let row_bytes = picture.width() as usize * CHANNELS;
-    let bytes = &picture.as_raw()[rows.start * row_bytes..rows.end * row_bytes];
-    for (lane, row) in bytes.chunks_exact(row_bytes).enumerate() {
-        for (values, byte) in strip.iter_mut().zip(row) {
-            values[lane] = *byte;
-        }
     }
 }
 
@@ -174,6 +179,10 @@ fn weigh(blocks: &[[u8; LANES]], stride: usize, weights: &[i32]) -> [u8; LANES] 
 mod tests {
     use super::*;
     use image::Rgb;
+
+    fn resize(picture: &RgbImage, width: u32, height: u32) -> RgbImage {
+        super::resize(picture.into(), width, height)
+    }
 
     // Equality with Pillow is tested through `ImageProcessor`, whose golden pictures it made.
 

@@ -15,6 +15,7 @@ use crate::index::status::Status;
 use crate::index::verify::verify;
 use crate::index::{Changes, IndexWriter};
 use crate::photo::Photo;
+use crate::processor::READING;
 
 #[test]
 fn what_is_committed_and_published_is_found() {
@@ -215,6 +216,24 @@ fn a_model_that_was_moved_is_remembered_at_its_new_place() {
     fs::remove_dir(&there).unwrap();
     assert_eq!(build(&hub), "a/b");
     assert_eq!(build(&new), "a/b");
+}
+
+#[test]
+fn an_index_that_read_colours_otherwise_goes_on_working_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    build(dir.path(), &[Rng(4).embedding()]);
+    let now = Pins {
+        preprocessing: format!("{}{READING}", pins().preprocessing),
+        ..pins()
+    };
+    assert!(!now.is_of_earlier_reading());
+    let writer = IndexWriter::open(dir.path(), &now).unwrap();
+    assert!(writer.pins().is_of_earlier_reading());
+    drop(writer);
+    IndexReader::open(dir.path())
+        .unwrap()
+        .check_pins(&now)
+        .unwrap();
 }
 
 #[test]

@@ -3,9 +3,10 @@
 use image::RgbImage;
 
 use crate::error::{Error, Result};
+use crate::processor::container::Header;
 
 /// Refuses the file.
-pub fn size(_file: &[u8]) -> Result<(u32, u32)> {
+pub fn header(_file: &[u8]) -> Result<Header> {
     Err(not_built())
 }
 

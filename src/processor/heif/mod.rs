@@ -6,6 +6,6 @@ mod disabled;
 mod enabled;
 
 #[cfg(not(feature = "heif"))]
-pub use disabled::{decode, size};
+pub use disabled::{decode, header};
 #[cfg(feature = "heif")]
-pub use enabled::{decode, size};
+pub use enabled::{decode, header};

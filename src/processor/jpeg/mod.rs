@@ -43,10 +43,6 @@ pub(super) struct JpegPicture {
     pub(super) samples: Vec<u8>,
     pub(super) layout: Layout,
     /// The ICC profile, which says what the samples mean.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "colours do not become sRGB yet")
-    )]
     pub(super) icc: Option<Vec<u8>>,
 }
 
