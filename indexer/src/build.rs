@@ -364,6 +364,9 @@ fn about_away(folder: &AwayFolder) -> String {
         reason,
         photos,
     } = folder;
+    if *photos == 0 {
+        return reason.clone();
+    }
     let photos = HumanCount(*photos as u64);
     let path = path.display();
     format!(

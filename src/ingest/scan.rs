@@ -81,6 +81,10 @@ pub(super) fn scan(folders: &[PathBuf], options: &ScanOptions) -> Result<Scan> {
             scan.roots.push(root);
         } else {
             let reason = why_empty(&root);
+            if matches!(reason, Error::Io { .. }) {
+                // It says it all.
+                scan.unreadable.retain(|(path, _)| !path.starts_with(&root));
+            }
             scan.away.push((root, reason));
         }
     }
