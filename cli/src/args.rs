@@ -1,15 +1,16 @@
 //! Arguments that both programs take.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use bridgetower::{
-    CacheLevel, DeviceChoice, Engine, EngineOptions, Error, Precision, keep_freed_memory,
+    CacheLevel, DeviceChoice, Engine, EngineOptions, Error, IndexReader, Precision,
+    keep_freed_memory,
 };
 use clap::{Args, ValueEnum};
 
-use crate::OutputArgs;
 use crate::progress::Unit;
+use crate::{DEFAULT_MODEL, OutputArgs};
 
 /// Which model, and where it computes.
 #[derive(Debug, Clone, Args)]
@@ -17,7 +18,7 @@ use crate::progress::Unit;
 pub struct ModelArgs {
     /// Checkpoint: a folder, a hub id such as BridgeTower/bridgetower-large-itm-mlm-itc, or demo, the small
     /// one that is part of the program and knows drawn pictures only [default: the one that the index was
-    /// built with]
+    /// built with; BridgeTower/bridgetower-large-itm-mlm-itc without an index]
     #[arg(long, value_name = "DIR|ID|demo", env = "BT_MODEL", global = true)]
     pub model: Option<String>,
 
@@ -37,7 +38,25 @@ pub struct ModelArgs {
 impl ModelArgs {
     /// Loads `--model`, or else `default`, showing a bar for what has to be downloaded first.
     pub fn load(&self, default: &str, output: &OutputArgs) -> Result<Engine, Error> {
+        if self.model.is_none() {
+            // Only an index calls a folder by its whole path.
+            let place = Path::new(default);
+            if place.is_absolute() && !place.is_dir() {
+                return Err(Error::ModelMoved {
+                    model: default.to_owned(),
+                });
+            }
+        }
         self.load_named(self.model.as_deref().unwrap_or(default), output)
+    }
+
+    /// Loads `--model`, or else the model of `index`, or else [`DEFAULT_MODEL`].
+    pub fn load_for(&self, index: &IndexArgs, output: &OutputArgs) -> anyhow::Result<Engine> {
+        let default = match &self.model {
+            Some(_) => None,
+            None => index.model()?,
+        };
+        Ok(self.load(default.as_deref().unwrap_or(DEFAULT_MODEL), output)?)
     }
 
     /// Loads the model `name` with these settings.
@@ -77,6 +96,18 @@ impl IndexArgs {
                 .context("this system names no data directory: give --index DIR")?
                 .join("bridgetower")
                 .join("index")),
+        }
+    }
+
+    /// The model that the index was built with, if there is an index.
+    fn model(&self) -> anyhow::Result<Option<String>> {
+        let Ok(dir) = self.dir() else {
+            return Ok(None);
+        };
+        match IndexReader::open(&dir) {
+            Ok(index) => Ok(Some(index.pins().model_name.clone())),
+            Err(Error::NoIndex { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
         }
     }
 }

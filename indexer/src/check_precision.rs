@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use bridgetower::eval::Dataset;
 use bridgetower::eval::fidelity::{Answers, Fidelity, Sample, Speed};
-use bridgetower::{Engine, Error, IndexReader, Photo, Precision, ScanOptions, Status, find_photos};
-use bt_cli::{DEFAULT_MODEL, DONE, ModelArgs, Unit, counted, print, print_pretty_json, visible};
+use bridgetower::{Engine, IndexReader, Photo, Precision, ScanOptions, find_photos};
+use bt_cli::{DONE, ModelArgs, Unit, counted, print, print_pretty_json, visible};
 use serde_json::json;
 
 use crate::args::{CheckPrecisionArgs, Program};
@@ -27,14 +27,12 @@ const QUERIES: [&str; 8] = [
 pub fn check_precision(program: &Program, args: &CheckPrecisionArgs) -> anyhow::Result<u8> {
     let dir = program.index.dir()?;
     let material = Material::gather(&dir, args)?;
-    let known = Status::read(&dir).ok();
-    let default = known.map_or(DEFAULT_MODEL.to_owned(), |index| index.pins.model_name);
     let load = |precision| {
         let model = ModelArgs {
             precision,
             ..args.model.clone()
         };
-        model.load(&default, &program.output)
+        model.load_for(&program.index, &program.output)
     };
     let exact = load(Precision::F32)?;
     let formats = formats(args.model.precision, load)?;
@@ -79,7 +77,7 @@ pub fn check_precision(program: &Program, args: &CheckPrecisionArgs) -> anyhow::
 /// The model in the formats to be compared with f32: in the one asked for, or in the default one and int8.
 fn formats(
     asked: Precision,
-    load: impl Fn(Precision) -> Result<Engine, Error>,
+    load: impl Fn(Precision) -> anyhow::Result<Engine>,
 ) -> anyhow::Result<Vec<Engine>> {
     let mut formats = Vec::new();
     if asked == Precision::Auto {

@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::Context;
 use bridgetower::model::prepared_weights_root;
-use bt_cli::{DEFAULT_MODEL, DONE};
+use bt_cli::DONE;
 use indicatif::HumanBytes;
 
 use crate::args::{ModelCommand, ModelCommandArgs, Program};
@@ -12,7 +12,7 @@ use crate::args::{ModelCommand, ModelCommandArgs, Program};
 pub fn run(program: &Program, args: &ModelCommandArgs) -> anyhow::Result<u8> {
     let said = match args.command {
         ModelCommand::Prepare => {
-            let engine = args.model.load(DEFAULT_MODEL, &program.output)?;
+            let engine = args.model.load_for(&program.index, &program.output)?;
             match engine.prepare()? {
                 Some((dir, bytes)) => format!("{} in {}", HumanBytes(bytes), dir.display()),
                 None => {

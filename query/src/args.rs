@@ -10,8 +10,9 @@ use crate::preview::Protocol;
 
 /// Finds photos by what they show, and reads every candidate together with the query before it answers
 ///
-/// The query is text ("a cat by a window") or a photo whose path starts with ./, ../, / or `file://`.
-/// A number and a colon before a term weigh it: "2:a cat". Put -- before a query that is a command's name.
+/// The query is text ("a cat by a window") or a photo whose path starts with ./, ../, /, ~/ or `file:///`, or
+/// several such terms with + and - between them: horse + stripes - "a zoo". Among several terms a number and a
+/// colon weigh one: "2:a cat". Put -- before a query that is a command's name.
 /// Photos must pass all filters that are given.
 ///
 /// Exit status: 0 found, 1 nothing found, 2 error.
@@ -42,7 +43,7 @@ pub struct Program {
 
 #[derive(Debug, Args)]
 pub struct SearchArgs {
-    /// What to look for: text, or a photo's path
+    /// What to look for: text, or a photo's path; - reads it from stdin
     #[arg(value_name = "QUERY", num_args = 1..)]
     pub query: Vec<String>,
 
@@ -53,6 +54,11 @@ pub struct SearchArgs {
     /// Look for photos without this; repeat for more
     #[arg(short, long, value_name = "TERM", alias = "sub")]
     pub subtract: Vec<String>,
+
+    /// Ask each line of FILE, or of stdin (-), as a query of its own, with the model loaded once; --json and
+    /// --jsonl then write one document a line for each
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["query", "contact_sheet"])]
+    pub queries: Option<PathBuf>,
 
     /// Hits to show
     #[arg(short, long, value_name = "N", default_value_t = 10, env = "BT_TOP",

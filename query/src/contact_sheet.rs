@@ -175,7 +175,7 @@ impl Photos {
         if let Some(known) = self.thumbnails.get(path) {
             return known.clone();
         }
-        let photo = Encoded::read(path).and_then(|encoded| encoded.decode());
+        let photo = Encoded::of(&hit.photo).and_then(|encoded| encoded.decode());
         let thumbnail = match photo {
             Ok(photo) => {
                 let size = fit(photo.rgb.dimensions(), (SIDE, SIDE));

@@ -6,7 +6,7 @@ use bridgetower::eval::{
     BothWays, CutOffs, Dataset, EvalStage, Evaluation, Latency, Reliability, Retrieval, Times,
     evaluate,
 };
-use bt_cli::{DEFAULT_MODEL, DONE, Unit, print_pretty_json, visible};
+use bt_cli::{DONE, Unit, print_pretty_json, visible};
 
 use crate::args::{EvalArgs, Program};
 use crate::search::rerank_model;
@@ -16,7 +16,7 @@ pub fn eval(program: &Program, args: &EvalArgs) -> anyhow::Result<u8> {
     if let Some(limit) = args.limit {
         dataset.truncate(limit as usize);
     }
-    let embedder = program.model.load(DEFAULT_MODEL, &program.output)?;
+    let embedder = program.model.load_for(&program.index, &program.output)?;
     let other = if args.no_match {
         None
     } else {

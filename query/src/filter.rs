@@ -3,6 +3,7 @@
 use anyhow::Context;
 use bridgetower::{Area, Error, Filter, MinSize, PathPatterns, parse_when};
 use clap::Args;
+use serde_json::{Value, json};
 
 /// As typed: what is wrong is said with what is right, which clap's own parsing has no room for.
 #[derive(Debug, Args)]
@@ -75,6 +76,29 @@ impl FilterArgs {
         };
         filter.check()?;
         Ok(Some(filter))
+    }
+}
+
+impl FilterArgs {
+    /// The conditions of `filter`, which was read of these, as JSON: times and places as they were understood, the
+    /// rest as it was typed.
+    pub fn as_json(&self, filter: &Filter) -> Value {
+        let near = filter.near.map(|area| {
+            let place = area.centre;
+            json!({"latitude": place.latitude, "longitude": place.longitude, "km": area.radius_km})
+        });
+        let conditions = [
+            ("after", json!(filter.after.map(|time| time.to_string()))),
+            ("before", json!(filter.before.map(|time| time.to_string()))),
+            ("near", json!(near)),
+            ("camera", json!(self.camera)),
+            ("path", json!((!self.path.is_empty()).then_some(&self.path))),
+            ("min_size", json!(self.min_size)),
+        ];
+        let given = conditions.into_iter().filter(|(_, value)| !value.is_null());
+        given
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
     }
 }
 

@@ -9,8 +9,10 @@ mod filter;
 mod output;
 mod preliminary;
 mod preview;
+mod queries;
 mod search;
 mod tasks;
+mod terms;
 mod thumbnail;
 
 use std::process::ExitCode;

@@ -3,23 +3,29 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
-use bridgetower::{Found, Hit};
+use bridgetower::{Found, Hit, Photo, TermContent};
 use bt_cli::{
-    OutputArgs, add_path, cut_path, json_line, path_hex, print_pretty_json, visible_path,
+    OutputArgs, add_path, cut_path, json_line, path_hex, print_json, print_pretty_json, visible,
+    visible_path,
 };
 use console::Term;
 use serde_json::{Value, json};
 
 use crate::args::FormatArgs;
 use crate::preview::Preview;
+use crate::terms::Query;
 
 /// A search's outcome and how it came about.
 pub struct Answer<'a> {
-    pub query: &'a str,
+    pub query: Query,
+    /// The filters, as a JSON object.
+    pub filters: Value,
+    /// Where the results end.
+    pub min_score: Option<f32>,
     pub model: &'a str,
     /// The model that reranked, if one did.
     pub reranker: Option<&'a str>,
-    pub found: &'a Found,
+    pub found: Found,
 }
 
 /// Writes the answer to stdout, and to stderr what can't be part of it.
@@ -46,10 +52,14 @@ pub fn print(output: &OutputArgs, format: &FormatArgs, answer: &Answer) -> anyho
                 out.write_all(end)
             })
         } else if is_terminal {
-            table(out, hits, &|path| {
-                let drawn = preview.as_ref()?.of(path);
-                let unseen =
-                    |error| output.warn(format_args!("{} is not shown: {error}", path.display()));
+            table(out, hits, &|photo| {
+                let drawn = preview.as_ref()?.of(photo);
+                let unseen = |error| {
+                    output.warn(format_args!(
+                        "{} is not shown: {error}",
+                        photo.path.display()
+                    ));
+                };
                 drawn.map_err(unseen).ok()
             })
         } else {
@@ -62,16 +72,88 @@ pub fn print(output: &OutputArgs, format: &FormatArgs, answer: &Answer) -> anyho
     })
 }
 
+/// Begins the answers to several queries.
+pub fn begin_several(format: &FormatArgs) -> anyhow::Result<()> {
+    if format.csv {
+        bt_cli::print(|out| writeln!(out, "query,{CSV_COLUMNS}"))?;
+    }
+    Ok(())
+}
+
+/// Writes the answer to one of several queries, or in JSON what is wrong with it, and each with the query's words.
+pub fn print_next(
+    output: &OutputArgs,
+    format: &FormatArgs,
+    typed: &str,
+    answer: Result<&Answer, &anyhow::Error>,
+) -> anyhow::Result<()> {
+    let answer = match answer {
+        Ok(answer) if format.json || format.jsonl => return print_json(&document(answer)),
+        Err(error) if format.json || format.jsonl => {
+            return print_json(&json!({"query": typed, "error": format!("{error:#}")}));
+        }
+        Ok(answer) => answer,
+        Err(_) => return Ok(()),
+    };
+    let hits = &answer.found.hits;
+    let is_terminal = io::stdout().is_terminal();
+    if format.csv {
+        let query = typed.replace('"', "\"\"");
+        return bt_cli::print(|out| {
+            (1..).zip(hits).try_for_each(|(rank, hit)| {
+                write!(out, "\"{query}\",")?;
+                csv_row(out, rank, hit, is_terminal)
+            })
+        });
+    }
+    if !format.is_table() {
+        return print(output, format, answer);
+    }
+    let query = visible(typed);
+    if is_terminal {
+        bt_cli::print(|out| writeln!(out, "{query}"))?;
+        print(output, format, answer)?;
+        return bt_cli::print(|out| writeln!(out));
+    }
+    bt_cli::print(|out| {
+        hits.iter().try_for_each(|hit| {
+            write!(out, "{query}\t{:.4}\t", hit.score())?;
+            write_path(out, &hit.photo.path, false)?;
+            writeln!(out)
+        })
+    })
+}
+
 fn document(answer: &Answer) -> Value {
     let hits = answer.found.hits.iter().enumerate();
     json!({
-        "query": answer.query,
+        "query": answer.query.typed,
+        "terms": answer.query.terms.iter().map(term).collect::<Vec<_>>(),
+        "filters": answer.filters,
+        "min_score": answer.min_score.map(as_typed),
         "model": answer.model,
         "reranker": answer.reranker,
         "reranked": answer.found.reranked,
         "warnings": answer.found.warnings,
         "hits": hits.map(|(i, hit)| as_json(i + 1, hit)).collect::<Vec<_>>(),
     })
+}
+
+fn term(term: &bridgetower::Term) -> Value {
+    let weight = as_typed(term.weight);
+    match &term.content {
+        TermContent::Text(words) => json!({"text": words, "weight": weight}),
+        TermContent::Image(path) => {
+            let mut fields = json!({"weight": weight});
+            add_path(&mut fields, "image", path);
+            fields
+        }
+    }
+}
+
+/// 0.1 of a command line as 0.1, and not as the nearest 32 bits.
+fn as_typed(number: f32) -> f64 {
+    number.to_string().parse().unwrap_or(number.into())
 }
 
 fn as_json(rank: usize, hit: &Hit) -> Value {
@@ -96,7 +178,7 @@ fn as_json(rank: usize, hit: &Hit) -> Value {
 fn table(
     out: &mut impl Write,
     hits: &[Hit],
-    picture: &dyn Fn(&Path) -> Option<Vec<u8>>,
+    picture: &dyn Fn(&Photo) -> Option<Vec<u8>>,
 ) -> io::Result<()> {
     if hits.is_empty() {
         return Ok(());
@@ -105,7 +187,7 @@ fn table(
     writeln!(out, "{}", columns.heading())?;
     for (rank, hit) in (1..).zip(hits) {
         writeln!(out, "{}", columns.row(rank, hit, "–"))?;
-        if let Some(drawn) = picture(&hit.photo.path) {
+        if let Some(drawn) = picture(&hit.photo) {
             out.write_all(&drawn)?;
             out.flush()?;
         }
@@ -174,27 +256,32 @@ impl Columns {
     }
 }
 
+const CSV_COLUMNS: &str = "rank,score,match_probability,similarity,path,path_hex";
+
 fn csv(out: &mut impl Write, hits: &[Hit], is_terminal: bool) -> io::Result<()> {
-    writeln!(out, "rank,score,match_probability,similarity,path,path_hex")?;
-    for (rank, hit) in (1..).zip(hits) {
-        let matched = hit.match_probability.map(|p| p.to_string());
-        let path = &hit.photo.path;
-        let shown = if is_terminal {
-            visible_path(path)
-        } else {
-            path.to_string_lossy().into_owned()
-        };
-        writeln!(
-            out,
-            "{rank},{},{},{},\"{}\",{}",
-            hit.score(),
-            matched.unwrap_or_default(),
-            hit.similarity,
-            shown.replace('"', "\"\""),
-            path_hex(path).unwrap_or_default()
-        )?;
-    }
-    Ok(())
+    writeln!(out, "{CSV_COLUMNS}")?;
+    (1..)
+        .zip(hits)
+        .try_for_each(|(rank, hit)| csv_row(out, rank, hit, is_terminal))
+}
+
+fn csv_row(out: &mut impl Write, rank: usize, hit: &Hit, is_terminal: bool) -> io::Result<()> {
+    let matched = hit.match_probability.map(|p| p.to_string());
+    let path = &hit.photo.path;
+    let shown = if is_terminal {
+        visible_path(path)
+    } else {
+        path.to_string_lossy().into_owned()
+    };
+    writeln!(
+        out,
+        "{rank},{},{},{},\"{}\",{}",
+        hit.score(),
+        matched.unwrap_or_default(),
+        hit.similarity,
+        shown.replace('"', "\"\""),
+        path_hex(path).unwrap_or_default()
+    )
 }
 
 /// The path byte for byte, so that `xargs` finds the file; but to a terminal nothing that it would obey.

@@ -1,106 +1,171 @@
-//! A search: query in, hits out.
+//! A search: queries in, hits out.
 
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use bridgetower::{
-    CacheLevel, Engine, Error, Found, IndexReader, Photo, PhotoCache, PhotoPredicate, QueryOptions,
-    SearchEvent, Searcher, Term, TermContent, cache_path, default_rerank,
+    CacheLevel, Engine, Error, Filter, Found, IndexReader, Photo, PhotoCache, PhotoPredicate,
+    QueryOptions, SearchEvent, Searcher, Term, TermContent, cache_path, default_rerank,
 };
 use bt_cli::{DEFAULT_RERANK_MODEL, DONE, NOTHING_FOUND, Unit, counted};
+use serde_json::json;
 
 use crate::args::{Program, SearchArgs};
 use crate::contact_sheet;
 use crate::output::{self, Answer};
 use crate::preliminary::Preliminary;
+use crate::queries;
+use crate::terms::Query;
 
 pub fn search(program: &Program) -> anyhow::Result<u8> {
     let args = &program.search;
-    let terms = terms(args)?;
-    let filter = args.filter.read()?;
-    let passes = filter
-        .as_ref()
-        .map(|filter| move |photo: &Photo| filter.matches(photo));
-    let index = IndexReader::open(&program.index.dir()?)?;
-    let started = Instant::now();
-    let embedder = program
-        .model
-        .load(&index.pins().model_name, &program.output)?;
-    let other = if args.no_rerank {
-        None
-    } else {
-        match &args.rerank_model {
-            None if args.rerank == Some(0) => None,
-            name => rerank_model(program, &embedder, name.as_deref())?,
-        }
-    };
-    let reranker = other.as_ref().unwrap_or(&embedder);
-    let cache = cache(&program.index.dir()?, args, reranker)?;
-    let searcher = Searcher {
-        index: &index,
-        embedder: &embedder,
-        reranker,
-        cache: cache.as_ref(),
-    };
-    searcher.check()?;
-    let loaded = started.elapsed();
-
-    let rerank = match args.rerank {
-        _ if args.no_rerank => 0,
-        Some(k) => k as usize,
-        None => default_rerank(searcher.reranker),
-    };
-    let options = QueryOptions {
-        top: args.top as usize,
-        candidates: args.candidates as usize,
-        rerank,
-        min_score: match args.min_score {
-            Some(least) => Some(least).filter(|least| *least > 0.0),
-            None => calibrated_cut_off(args, &terms, rerank, searcher.reranker),
-        },
-        filter: passes.as_ref().map(|passes| passes as &PhotoPredicate),
-    };
-    let bar = program.output.progress(Unit::Things("photos"));
-    let mut preliminary = Preliminary::new(program);
-    let outcome = searcher.search(&terms, &options, &mut |event| match event {
-        // Hits on the way are a courtesy: a terminal that cannot show them will say so of the answer.
-        SearchEvent::Candidates(hits) => bar.suspend(|| {
-            let _ = preliminary.show(hits, options.top);
-        }),
-        SearchEvent::Reading { done, total } => {
-            bar.show("reading", done as u64, total as u64);
-        }
-    });
-    bar.finish();
-    preliminary.clear()?;
-    let found = outcome?;
-
-    report(program, &index, &found, &options)?;
-    program.output.note(format!(
-        "model loaded in {loaded:.1?}, {} searched and {} reranked in {:.1?}",
-        counted(index.len(), "photo"),
-        found.reranked,
-        started.elapsed().checked_sub(loaded).unwrap_or_default()
-    ));
-    if let Some(path) = &args.contact_sheet {
-        draw(program, path, &found)?;
+    if let Some(file) = &args.queries {
+        return queries::ask_each(program, file);
     }
-    output::print(
-        &program.output,
-        &args.format,
-        &Answer {
-            query: &args.query[0],
-            model: embedder.name(),
-            reranker: (found.reranked > 0).then(|| searcher.reranker.name()),
-            found: &found,
-        },
-    )?;
-    Ok(if found.hits.is_empty() {
+    let query = query(program)?;
+    let search = Search::open(program)?;
+    let answer = search.ask(query)?;
+    if let Some(path) = &args.contact_sheet {
+        draw(program, path, &answer)?;
+    }
+    output::print(&program.output, &args.format, &answer)?;
+    Ok(if answer.found.hits.is_empty() {
         NOTHING_FOUND
     } else {
         DONE
     })
+}
+
+/// What was typed, or what stands on stdin.
+fn query(program: &Program) -> anyhow::Result<Query> {
+    let args = &program.search;
+    let (add, subtract, output) = (&args.add, &args.subtract, &program.output);
+    match args.query.as_slice() {
+        [only] if only == queries::STDIN => {
+            Query::read(&[queries::from_stdin()?], add, subtract, output)
+        }
+        words => Query::read(words, add, subtract, output),
+    }
+}
+
+/// An index with the models that search it, open for any number of queries.
+pub struct Search<'p> {
+    program: &'p Program,
+    filter: Option<Filter>,
+    index: IndexReader,
+    embedder: Engine,
+    /// Reranks, where the embedder does not.
+    other: Option<Engine>,
+    cache: Option<PhotoCache>,
+}
+
+impl<'p> Search<'p> {
+    pub fn open(program: &'p Program) -> anyhow::Result<Self> {
+        let args = &program.search;
+        let filter = args.filter.read()?;
+        let dir = program.index.dir()?;
+        let index = IndexReader::open(&dir)?;
+        let started = Instant::now();
+        let name = &index.pins().model_name;
+        let embedder = program.model.load(name, &program.output)?;
+        let other = if args.no_rerank {
+            None
+        } else {
+            match &args.rerank_model {
+                None if args.rerank == Some(0) => None,
+                name => rerank_model(program, &embedder, name.as_deref())?,
+            }
+        };
+        let cache = cache(&dir, args, other.as_ref().unwrap_or(&embedder))?;
+        let search = Self {
+            program,
+            filter,
+            index,
+            embedder,
+            other,
+            cache,
+        };
+        search.searcher().check()?;
+        let loaded = started.elapsed();
+        program.output.note(format!("model loaded in {loaded:.1?}"));
+        Ok(search)
+    }
+
+    /// Asks a query, and says on stderr what the reader should know of the answer.
+    pub fn ask(&self, query: Query) -> anyhow::Result<Answer<'_>> {
+        let args = &self.program.search;
+        let searcher = self.searcher();
+        let passes = self
+            .filter
+            .as_ref()
+            .map(|filter| move |photo: &Photo| filter.matches(photo));
+        let rerank = match args.rerank {
+            _ if args.no_rerank => 0,
+            Some(k) => k as usize,
+            None => default_rerank(searcher.reranker),
+        };
+        let options = QueryOptions {
+            top: args.top as usize,
+            candidates: args.candidates as usize,
+            rerank,
+            min_score: match args.min_score {
+                Some(least) => Some(least).filter(|least| *least > 0.0),
+                None => calibrated_cut_off(args, &query.terms, rerank, searcher.reranker),
+            },
+            filter: passes.as_ref().map(|passes| passes as &PhotoPredicate),
+        };
+        let started = Instant::now();
+        let found = self.find(&query, &options)?;
+        report(self.program, &self.index, &found, &options)?;
+        self.program.output.note(format!(
+            "{} searched and {} reranked in {:.1?}",
+            counted(self.index.len(), "photo"),
+            found.reranked,
+            started.elapsed()
+        ));
+        Ok(Answer {
+            filters: match &self.filter {
+                Some(filter) => args.filter.as_json(filter),
+                None => json!({}),
+            },
+            min_score: options.min_score,
+            model: self.embedder.name(),
+            reranker: (found.reranked > 0).then(|| searcher.reranker.name()),
+            query,
+            found,
+        })
+    }
+
+    /// Searches, and shows meanwhile what there is to see.
+    fn find(&self, query: &Query, options: &QueryOptions) -> anyhow::Result<Found> {
+        let output = &self.program.output;
+        let bar = output.progress(Unit::Things("photos"));
+        let mut preliminary = Preliminary::new(self.program);
+        let outcome = self
+            .searcher()
+            .search(&query.terms, options, &mut |event| match event {
+                // Hits on the way are a courtesy: a terminal that cannot show them will say so of the answer.
+                SearchEvent::Candidates(hits) => bar.suspend(|| {
+                    let _ = preliminary.show(hits, options.top);
+                }),
+                SearchEvent::Reading { done, total } => {
+                    bar.show("reading", done as u64, total as u64);
+                }
+            });
+        bar.finish();
+        preliminary.clear()?;
+        Ok(outcome?)
+    }
+
+    fn searcher(&self) -> Searcher<'_> {
+        Searcher {
+            index: &self.index,
+            embedder: &self.embedder,
+            reranker: self.other.as_ref().unwrap_or(&self.embedder),
+            cache: self.cache.as_ref(),
+        }
+    }
 }
 
 /// What is kept of photos beside the index. An accelerator computes it as fast as a disk reads it.
@@ -134,23 +199,6 @@ fn calibrated_cut_off(
         .filter(|_| asks_in_words && reads_all_hits)
 }
 
-fn terms(args: &SearchArgs) -> anyhow::Result<Vec<Term>> {
-    let [query] = args.query.as_slice() else {
-        if args.query.is_empty() {
-            return Err(Error::EmptyQuery.into());
-        }
-        bail!("quote the query: bt-query \"{}\"", args.query.join(" "));
-    };
-    let mut terms = vec![Term::parse(query)?];
-    for typed in &args.add {
-        terms.push(Term::parse(typed)?);
-    }
-    for typed in &args.subtract {
-        terms.push(Term::parse(typed)?.negated());
-    }
-    Ok(terms)
-}
-
 /// The second checkpoint, where one is asked for or the first has no matching head.
 pub fn rerank_model(
     program: &Program,
@@ -171,23 +219,29 @@ pub fn rerank_model(
     program.model.load_named(name, &program.output).map(Some)
 }
 
-fn draw(program: &Program, path: &Path, found: &Found) -> anyhow::Result<()> {
-    let args = &program.search;
-    let mut title = args.query[0].clone();
+fn draw(program: &Program, path: &Path, answer: &Answer) -> anyhow::Result<()> {
+    let (args, found) = (&program.search, &answer.found);
+    let mut title = answer.query.typed.clone();
     for (sign, terms) in [('+', &args.add), ('-', &args.subtract)] {
         for term in terms {
             title.extend([' ', sign, ' ']);
             title.push_str(term);
         }
     }
+    let title = title.trim_start().to_owned();
     let (sheet, unreadable) = contact_sheet::compose(&title, found, args.top as usize);
     for (photo, error) in unreadable {
-        let photo = photo.display().to_string();
         // What the search could not read it has reported.
-        if !found.warnings.iter().any(|known| known.starts_with(&photo)) {
+        if !found.left_out.contains(&photo) {
+            let reason = match error {
+                Error::Changed { .. } => "it changed since it was indexed".into(),
+                Error::Io { source, .. } => source.to_string(),
+                error => error.to_string(),
+            };
+            let photo = photo.display();
             program
                 .output
-                .warn(format!("{photo} is not drawn: {error}"));
+                .warn(format!("{photo} is not drawn: {reason}"));
         }
     }
     contact_sheet::draw(&sheet)
@@ -207,7 +261,8 @@ fn report(
     if found.hits.is_empty() {
         program.output.warn(why_nothing(index, found, options)?);
     }
-    let read_none = found.reranked == 0 && !found.by_similarity.is_empty();
+    let read_none =
+        found.reranked == 0 && found.left_out.is_empty() && !found.by_similarity.is_empty();
     if options.min_score.is_some() && read_none {
         program
             .output

@@ -4,11 +4,14 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
-use bridgetower::{Embedding, Engine, Error, PairScore, Pixels, TokenIds};
-use bt_cli::{DEFAULT_MODEL, DONE, path_hex, print, print_json, visible};
+use bridgetower::{Embedding, Engine, Error, FilledMask, PairScore, Pixels, TokenIds};
+use bt_cli::{DONE, path_hex, print, print_json, visible};
 use serde_json::json;
 
 use crate::args::{FillArgs, Inputs, Pair, Program};
+
+/// How a masked word is written.
+const MASK: &str = "<mask>";
 
 pub fn embed(program: &Program, inputs: &Inputs) -> anyhow::Result<u8> {
     ensure!(
@@ -85,7 +88,9 @@ pub fn fill(program: &Program, args: &FillArgs) -> anyhow::Result<u8> {
     let engine = load(program)?;
     let text = read_text(program, &engine, &args.pair.text)?;
     let photo = read_photo(&engine, &args.pair.image)?;
-    let filled = engine.fill(&text, &photo, args.top)?;
+    // The first candidate is needed for the text, shown or not.
+    let filled = engine.fill(&text, &photo, args.top.max(1))?;
+    let sentence = filled_in(&args.pair.text, &filled.masks);
     if filled.masks.is_empty() {
         program.output.warn("the text holds no <mask>");
     }
@@ -94,17 +99,17 @@ pub fn fill(program: &Program, args: &FillArgs) -> anyhow::Result<u8> {
             .masks
             .iter()
             .map(|mask| {
-                let candidates = mask.candidates.iter();
+                let candidates = mask.candidates.iter().take(args.top);
                 let candidates = candidates.map(|(t, p)| json!({"token": t, "probability": p}));
                 json!({"position": mask.position, "candidates": candidates.collect::<Vec<_>>()})
             })
             .collect();
-        print_json(&json!({"token_ids": filled.token_ids, "text": filled.text, "masks": masks}))?;
+        print_json(&json!({"token_ids": filled.token_ids, "text": sentence, "masks": masks}))?;
     } else {
         print(|out| {
-            writeln!(out, "{}", visible(&filled.text))?;
+            writeln!(out, "{}", visible(&sentence))?;
             filled.masks.iter().try_for_each(|mask| {
-                let candidates = mask.candidates.iter();
+                let candidates = mask.candidates.iter().take(args.top);
                 let shown: Vec<String> = candidates
                     .map(|(token, p)| format!("{} {:.1} %", visible(token.trim()), p * 100.0))
                     .collect();
@@ -113,6 +118,26 @@ pub fn fill(program: &Program, args: &FillArgs) -> anyhow::Result<u8> {
         })?;
     }
     Ok(DONE)
+}
+
+/// The text as typed, with the likeliest word in place of each mask.
+fn filled_in(typed: &str, masks: &[FilledMask]) -> String {
+    let mut parts = typed.split(MASK);
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    let mut masks = masks.iter();
+    for part in parts {
+        match masks.next().and_then(|mask| mask.candidates.first()) {
+            // Most tokens bring along the space before them, which may have been typed too.
+            Some((word, _)) if text.is_empty() || text.ends_with(char::is_whitespace) => {
+                text.push_str(word.trim_start());
+            }
+            Some((word, _)) => text.push_str(word),
+            // It is in the end that was cut off.
+            None => text.push_str(MASK),
+        }
+        text.push_str(part);
+    }
+    text
 }
 
 pub fn contrast(program: &Program, inputs: &Inputs) -> anyhow::Result<u8> {
@@ -139,7 +164,7 @@ pub fn contrast(program: &Program, inputs: &Inputs) -> anyhow::Result<u8> {
 }
 
 fn load(program: &Program) -> anyhow::Result<Engine> {
-    Ok(program.model.load(DEFAULT_MODEL, &program.output)?)
+    program.model.load_for(&program.index, &program.output)
 }
 
 fn read_text(program: &Program, engine: &Engine, text: &str) -> anyhow::Result<TokenIds> {

@@ -68,7 +68,7 @@ impl Term {
             Ok(found) if found.is_dir() => Err(refused(format!("{} is a folder", path.display()))),
             Ok(_) => Ok(()),
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                Err(refused(format!("no such file: {}", path.display())))
+                Err(refused(format!("{}: {error}", path.display())))
             }
             Err(error) => Err(Error::io(path)(error)),
         }

@@ -447,3 +447,29 @@ fn completions_and_manual_pages_are_written() {
         );
     }
 }
+
+#[test]
+fn a_model_that_was_moved_is_asked_for_and_remembered_at_its_new_place() {
+    let world = World::new();
+    let (old, new) = (world.dir.path().join("old"), world.dir.path().join("new"));
+    std::fs::create_dir(&old).expect("creates");
+    for entry in std::fs::read_dir(fixture("checkpoints/tiny-random")).expect("lists") {
+        let path = entry.expect("reads").path();
+        let name = path.file_name().expect("a name");
+        std::fs::copy(&path, old.join(name)).expect("copies");
+    }
+    let build = |arguments: [&str; 3]| {
+        let mut command = world.bt_index(arguments);
+        command.env_remove("BT_MODEL");
+        command
+    };
+    build(["build", "photos", "--model=old"]).assert().success();
+    std::fs::rename(&old, &new).expect("moves");
+    let place = old.to_str().expect("UTF-8");
+    refused(&mut build(["build", "photos", "--json"]), place, "--model");
+    let mut moved = build(["build", "--model=new", "--json"]);
+    assert_eq!(json(&moved.assert().success())["unchanged"], 5);
+    assert_eq!(world.status()["model"], new.to_str().expect("UTF-8"));
+    let again = json(&build(["build", "photos", "--json"]).assert().success());
+    assert_eq!(again["unchanged"], 5);
+}

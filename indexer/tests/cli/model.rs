@@ -60,3 +60,15 @@ fn weights_are_packed_once_used_checked_and_cleared() {
     run(["model", "clear"]);
     assert!(files().is_empty());
 }
+
+#[test]
+fn what_is_prepared_is_the_model_of_the_index() {
+    let world = World::new();
+    world.bt_index(["build", "photos"]).assert().success();
+    let cache = tempfile::tempdir().expect("a folder");
+    let mut command = world.bt_index(["model", "prepare", "--offline"]);
+    command
+        .env_remove("BT_MODEL")
+        .env("XDG_CACHE_HOME", cache.path());
+    command.assert().success();
+}

@@ -5,10 +5,9 @@ mod draw;
 mod terminal;
 
 use std::io::IsTerminal;
-use std::path::Path;
 
 use anyhow::ensure;
-use bridgetower::{Encoded, Error};
+use bridgetower::{Encoded, Error, Photo};
 use clap::ValueEnum;
 
 use self::terminal::Screen;
@@ -60,8 +59,8 @@ impl Preview {
     }
 
     /// A photo as the terminal is to be told, with the line below it as the next to write on.
-    pub fn of(&self, photo: &Path) -> Result<Vec<u8>, Error> {
-        let photo = Encoded::read(photo)?.decode()?.rgb;
+    pub fn of(&self, photo: &Photo) -> Result<Vec<u8>, Error> {
+        let photo = Encoded::of(photo)?.decode()?.rgb;
         let Screen { cells, cell } = self.screen;
         // A line stays for the name.
         let lines = cells.1.saturating_sub(2).max(1);

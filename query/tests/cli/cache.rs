@@ -87,3 +87,36 @@ fn a_cache_that_cannot_be_written_is_a_warning() {
         "{stderr}"
     );
 }
+
+#[test]
+fn a_photo_that_was_edited_is_neither_scored_nor_drawn_as_the_one_that_was_indexed() {
+    let world = World::new();
+    let photos = world.dir.path().join("photos");
+    let (path, copy) = (photos.join("square.png"), photos.join("wide.png"));
+    let ask = || world.hits(["a cat", "--rerank", "10"]);
+    let right = ask();
+    let old = fs::read(&path).expect("reads");
+    fs::copy(&copy, &path).expect("edits");
+    for _ in 0..2 {
+        let mut command = world.bt_query(["a cat", "--rerank", "10", "--json"]);
+        let assert = command
+            .args(["--contact-sheet", "hits.png"])
+            .assert()
+            .success();
+        let answer: serde_json::Value =
+            serde_json::from_slice(&assert.get_output().stdout).expect("JSON");
+        let hits = answer["hits"].as_array().expect("a list");
+        assert_eq!(hits.len(), right.len() - 1);
+        assert!(hits.iter().all(|hit| {
+            !hit["path"]
+                .as_str()
+                .expect("a path")
+                .ends_with("square.png")
+        }));
+        let stderr = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+        assert_eq!(stderr.matches("square.png").count(), 1, "{stderr}");
+        assert!(stderr.contains("bt-index build"), "{stderr}");
+    }
+    fs::write(&path, old).expect("puts back");
+    assert_eq!(ask(), right);
+}

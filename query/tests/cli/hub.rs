@@ -7,12 +7,13 @@ use std::path::Path;
 use crate::{bt_query, fixture, refused};
 
 const MODEL: &str = "Some-Org/tiny-random";
+const TAG: &str = "v1.0";
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 #[test]
 fn a_hub_id_is_downloaded_once_and_then_found_in_the_cache() {
     let cache = tempfile::tempdir().expect("tempdir");
-    let endpoint = serve(fixture("checkpoints/tiny-random"));
+    let endpoint = serve(fixture("checkpoints/tiny-random"), None);
     let embed = |endpoint: &str, arguments: &[&str]| {
         let mut command = bt_query();
         command
@@ -55,21 +56,99 @@ fn a_hub_id_is_downloaded_once_and_then_found_in_the_cache() {
     assert!(stderr.contains("hint: "), "{stderr}");
 }
 
-/// Plays the hub for one repository whose files are those of `folder`; returns its address.
-fn serve(folder: std::path::PathBuf) -> String {
+#[test]
+fn a_revision_is_downloaded_beside_others() {
+    let cache = tempfile::tempdir().expect("tempdir");
+    let endpoint = serve(fixture("checkpoints/tiny-random"), None);
+    let embed = |model: &str, endpoint: &str| {
+        let mut command = bt_query();
+        command
+            .args(["embed", "--text", "a cat", "--model", model])
+            .env("HF_HUB_CACHE", cache.path())
+            .env("HF_ENDPOINT", endpoint)
+            .env("HF_HUB_OFFLINE", "False");
+        command
+    };
+    let tagged = format!("{MODEL}@{TAG}");
+    embed(&tagged, &endpoint).assert().success();
+    let nowhere = "http://127.0.0.1:9";
+    embed(&tagged, nowhere).assert().success();
+    embed(&format!("{MODEL}@{COMMIT}"), nowhere)
+        .assert()
+        .success();
+    // That the tag is there says nothing of the main branch.
+    refused(&mut embed(MODEL, nowhere), "the download failed");
+    refused(
+        &mut embed(&format!("{MODEL}@no-such"), &endpoint),
+        "the download failed",
+    );
+    embed(MODEL, &endpoint).assert().success();
+}
+
+#[test]
+fn a_token_is_sent_without_its_line_break() {
+    let cache = tempfile::tempdir().expect("tempdir");
+    let endpoint = serve(fixture("checkpoints/tiny-random"), Some("hf_secret"));
+    let embed = || {
+        let mut command = bt_query();
+        command
+            .args(["embed", "--text", "a cat", "--model", MODEL])
+            .env("HF_HOME", cache.path())
+            .env("HF_HUB_CACHE", "")
+            .env("HF_ENDPOINT", &endpoint)
+            .env("HF_HUB_OFFLINE", "0")
+            .env_remove("HF_TOKEN");
+        command
+    };
+    refused(&mut embed(), "the download failed");
+    std::fs::write(cache.path().join("token"), "hf_wrong").expect("writes");
+    embed().env("HF_TOKEN", "hf_secret\r\n").assert().success();
+    std::fs::remove_dir_all(cache.path().join("hub")).expect("removes");
+    std::fs::write(cache.path().join("token"), "hf_secret\n").expect("writes");
+    embed().assert().success();
+}
+
+/// In a container a user may have neither a name nor a home.
+#[cfg(target_os = "linux")]
+#[test]
+fn without_a_home_folder_a_hub_id_is_an_error_and_no_panic() {
+    // The system's own list of users names a home too, so that only another user shows it.
+    let nobody = 54_321;
+    let dir = tempfile::tempdir().expect("tempdir");
+    let mut command = crate::program();
+    command
+        .args(["embed", "--text", "a cat", "--model", MODEL])
+        .current_dir("/");
+    for name in ["HOME", "HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME"] {
+        command.env_remove(name);
+    }
+    std::os::unix::process::CommandExt::uid(&mut command, nobody);
+    command.env("BT_INDEX", dir.path().join("none"));
+    // Only root may become another user, and it must be able to read the program.
+    let Ok(output) = command.output() else {
+        return;
+    };
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("set HF_HOME"), "{stderr}");
+}
+
+/// Plays the hub for one repository whose files are those of `folder`, for who has `token` if there is one; returns
+/// its address.
+fn serve(folder: std::path::PathBuf, token: Option<&'static str>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
     let address = listener.local_addr().expect("has an address");
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let folder = folder.clone();
-            std::thread::spawn(move || answer(stream, &folder));
+            std::thread::spawn(move || answer(stream, &folder, token));
         }
     });
     format!("http://{address}")
 }
 
 /// Answers requests on one connection: the repository's listing, and its files with byte ranges.
-fn answer(stream: TcpStream, folder: &Path) -> Option<()> {
+fn answer(stream: TcpStream, folder: &Path, token: Option<&str>) -> Option<()> {
     let mut out = stream.try_clone().ok()?;
     let mut lines = BufReader::new(stream).lines();
     while let Some(Ok(request)) = lines.next() {
@@ -79,8 +158,22 @@ fn answer(stream: TcpStream, folder: &Path) -> Option<()> {
             .take_while(|line| !line.is_empty())
             .collect();
         let path = request.split_whitespace().nth(1)?.to_owned();
-        let file = path.strip_prefix(&format!("/{MODEL}/resolve/main/"));
-        if path.starts_with("/api/models/") {
+        let is_allowed = token.is_none_or(|token| {
+            let wanted = format!("authorization: bearer {token}");
+            headers.iter().any(|line| line.to_lowercase() == wanted)
+        });
+        let is_there = |revision: &&str| ["main", TAG].contains(revision);
+        let file = path.strip_prefix(&format!("/{MODEL}/resolve/"));
+        let file = file.and_then(|path| path.split_once('/'));
+        let file = file.filter(|(revision, _)| is_there(revision));
+        let listing = path.strip_prefix(&format!("/api/models/{MODEL}/revision/"));
+        if !is_allowed {
+            write!(
+                out,
+                "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"
+            )
+            .ok()?;
+        } else if listing.is_some_and(|revision| is_there(&revision)) {
             let names = std::fs::read_dir(folder)
                 .ok()?
                 .flatten()
@@ -94,7 +187,8 @@ fn answer(stream: TcpStream, folder: &Path) -> Option<()> {
                 body.len()
             );
             write!(out, "HTTP/1.1 200 OK\r\n{head}\r\n\r\n{body}").ok()?;
-        } else if let Some(bytes) = file.and_then(|name| std::fs::read(folder.join(name)).ok()) {
+        } else if let Some(bytes) = file.and_then(|(_, name)| std::fs::read(folder.join(name)).ok())
+        {
             let range = headers.iter().find_map(|line| {
                 line.to_lowercase()
                     .strip_prefix("range: bytes=")

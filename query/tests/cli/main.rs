@@ -7,10 +7,13 @@ mod eval;
 mod filters;
 mod hub;
 mod manners;
+mod models;
 #[cfg(unix)]
 mod preview;
+mod queries;
 #[cfg(unix)]
 mod terminal;
+mod terms;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -202,7 +205,7 @@ fn terms_are_added_weighted_and_subtracted() {
         rows
     };
     let alone = similarities(world.hits(["a cat", "--no-rerank"]));
-    let doubled = similarities(world.hits(["2:a cat", "--no-rerank"]));
+    let doubled = similarities(world.hits(["2:a cat", "-a", "2:a cat", "--no-rerank"]));
     let cancelled = similarities(world.hits(["2:a cat", "-s", "a cat", "--no-rerank"]));
     let added = similarities(world.hits(["a cat", "-a", "./photos/wide.png", "--no-rerank"]));
     assert_eq!(alone, doubled);

@@ -1,0 +1,93 @@
+//! Queries from stdin or a file.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use bridgetower::Error;
+use bt_cli::{DONE, FAILED, NOTHING_FOUND, hint, tell};
+
+use crate::args::Program;
+use crate::output::{self, Answer};
+use crate::search::Search;
+use crate::terms::Query;
+
+/// What stands for stdin.
+pub const STDIN: &str = "-";
+
+/// The one query that stdin holds.
+pub fn from_stdin() -> anyhow::Result<String> {
+    let mut text = String::new();
+    let stdin = std::io::stdin().read_to_string(&mut text);
+    stdin.context("cannot read the query from stdin")?;
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+    let query = lines.next().unwrap_or_default().trim().to_owned();
+    if lines.next().is_some() {
+        bail!("stdin holds several lines, and a query is one: --queries - asks each of them");
+    }
+    Ok(query)
+}
+
+/// Asks each line of `file`, or of stdin (`-`), and answers before it reads the next one. A query that fails is told,
+/// and the others are asked.
+pub fn ask_each(program: &Program, file: &Path) -> anyhow::Result<u8> {
+    let name = file.display().to_string();
+    let lines = open(file).with_context(|| name.clone())?.split(b'\n');
+    let search = Search::open(program)?;
+    output::begin_several(&program.search.format)?;
+    let (mut is_found, mut is_failed) = (false, false);
+    for line in lines {
+        let line = line.with_context(|| name.clone())?;
+        let typed = String::from_utf8_lossy(&line);
+        let typed = typed.trim();
+        if typed.is_empty() {
+            continue;
+        }
+        let answer = ask(program, &search, typed);
+        match &answer {
+            Ok(answer) => is_found |= !answer.found.hits.is_empty(),
+            Err(error) => {
+                is_failed = true;
+                report(typed, error);
+            }
+        }
+        output::print_next(
+            &program.output,
+            &program.search.format,
+            typed,
+            answer.as_ref(),
+        )?;
+    }
+    Ok(match (is_failed, is_found) {
+        (true, _) => FAILED,
+        (false, true) => DONE,
+        (false, false) => NOTHING_FOUND,
+    })
+}
+
+fn open(file: &Path) -> std::io::Result<Box<dyn BufRead>> {
+    Ok(if file == Path::new(STDIN) {
+        Box::new(std::io::stdin().lock())
+    } else {
+        Box::new(BufReader::new(File::open(file)?))
+    })
+}
+
+fn ask<'s>(program: &Program, search: &'s Search, typed: &str) -> anyhow::Result<Answer<'s>> {
+    let args = &program.search;
+    let words = [typed.to_owned()];
+    let query = Query::read(&words, &args.add, &args.subtract, &program.output)?;
+    search.ask(query)
+}
+
+fn report(typed: &str, error: &anyhow::Error) {
+    tell(format_args!("error: {typed}: {error:#}"));
+    let advice = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<Error>())
+        .map_or("", Error::hint);
+    if !advice.is_empty() {
+        hint(advice);
+    }
+}

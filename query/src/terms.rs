@@ -1,0 +1,125 @@
+//! From what was typed to the terms of a query.
+
+use std::path::Path;
+
+use anyhow::bail;
+use bridgetower::{Error, Term, TermContent};
+use bt_cli::OutputArgs;
+
+/// What is asked, once it is understood.
+#[derive(Debug)]
+pub struct Query {
+    /// What was typed before the flags.
+    pub typed: String,
+    pub terms: Vec<Term>,
+}
+
+impl Query {
+    /// Reads `words`, what stands beside the flags, with the terms of the flags `add` and `subtract`.
+    ///
+    /// Words are one term, or several with a + or - between them. Only among several do weights count.
+    pub fn read(
+        words: &[String],
+        add: &[String],
+        subtract: &[String],
+        output: &OutputArgs,
+    ) -> anyhow::Result<Self> {
+        let mut typed = signed(words)?;
+        typed.extend(add.iter().map(|term| Signed::new(true, term)));
+        typed.extend(subtract.iter().map(|term| Signed::new(false, term)));
+        let is_alone = typed.len() == 1;
+        let read = |typed: &Signed| {
+            let term = if is_alone {
+                note_weight(typed.term, output);
+                Term::parse_alone(typed.term)?
+            } else {
+                Term::parse(typed.term)?
+            };
+            term.check()?;
+            warn_of_file(&term, output);
+            Ok(if typed.is_wanted {
+                term
+            } else {
+                term.negated()
+            })
+        };
+        let terms: Vec<Term> = typed.iter().map(read).collect::<anyhow::Result<_>>()?;
+        if terms.is_empty() {
+            return Err(Error::EmptyQuery.into());
+        }
+        Ok(Self {
+            typed: words.join(" "),
+            terms,
+        })
+    }
+}
+
+/// A term as typed.
+struct Signed<'t> {
+    is_wanted: bool,
+    term: &'t str,
+}
+
+impl<'t> Signed<'t> {
+    fn new(is_wanted: bool, term: &'t str) -> Self {
+        Self { is_wanted, term }
+    }
+}
+
+/// Takes `horse + stripes - "a zoo"` apart. The shell has split it already, so that each term must be one word to it.
+fn signed(words: &[String]) -> anyhow::Result<Vec<Signed<'_>>> {
+    let mut terms: Vec<Signed> = Vec::new();
+    let mut sign = Some(true);
+    for word in words {
+        match (word.as_str(), sign) {
+            ("+" | "-", Some(_)) if !terms.is_empty() => bail!("a term is missing before {word}"),
+            ("+" | "-", _) => sign = Some(word == "+"),
+            (term, Some(is_wanted)) => {
+                terms.push(Signed::new(is_wanted, term));
+                sign = None;
+            }
+            (_, None) => bail!("quote the query: bt-query {}", quoted(words)),
+        }
+    }
+    match (sign, words.last()) {
+        (Some(_), Some(last)) => bail!("a term is missing after {last}"),
+        _ => Ok(terms),
+    }
+}
+
+/// `words` as they were probably meant: quotes around what lies between two signs.
+fn quoted(words: &[String]) -> String {
+    let terms = words.split_inclusive(|word| word == "+" || word == "-");
+    let quote = |words: &[String]| match words.split_last() {
+        Some((sign, [])) if sign == "+" || sign == "-" => sign.clone(),
+        Some((sign, term)) if sign == "+" || sign == "-" => {
+            format!("\"{}\" {sign}", term.join(" "))
+        }
+        _ => format!("\"{}\"", words.join(" ")),
+    };
+    terms.map(quote).collect::<Vec<_>>().join(" ")
+}
+
+/// A lone `2:cat` is words, which may surprise.
+fn note_weight(typed: &str, output: &OutputArgs) {
+    let weighed = Term::parse(typed);
+    if weighed.is_ok_and(|term| (term.weight - 1.0).abs() > f32::EPSILON) {
+        output.note(format!(
+            "{typed:?} is the only term, so what stands before the colon is no weight"
+        ));
+    }
+}
+
+/// A path that does not begin like one is taken for words, which may surprise too.
+fn warn_of_file(term: &Term, output: &OutputArgs) {
+    let TermContent::Text(words) = &term.content else {
+        return;
+    };
+    let path = Path::new(words);
+    let is_path = words.contains('/') || path.extension().is_some();
+    if is_path && path.is_file() {
+        output.warn(format!(
+            "{words:?} is taken for words, though there is a file of that name: ./{words} searches by the photo"
+        ));
+    }
+}
