@@ -168,14 +168,14 @@ impl<'a> Job<'a> {
     fn note_rebuild(&self, writer: &IndexWriter) {
         let output = &self.program.output;
         if writer.is_rebuild() && !writer.is_empty() {
-            output.note(format!(
+            output.say(format!(
                 "going on with the rebuild that was begun: {} in the new index",
                 counted(writer.len(), "photo")
             ));
         } else if !writer.is_rebuild()
             && Status::read(&self.dir).is_ok_and(|status| status.rebuild_bytes > 0)
         {
-            output.note("a rebuild was begun and waits: bt-index build --rebuild goes on with it");
+            output.say("a rebuild was begun and waits: bt-index build --rebuild goes on with it");
         }
     }
 

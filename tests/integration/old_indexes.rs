@@ -62,7 +62,8 @@ fn a_build_on_an_old_index_embeds_only_what_is_new() {
         assert_eq!((report.embedded, report.recognised), (1, 4));
         drop(writer);
         assert_eq!(verify(dir.path()).expect("reads").problems, [""; 0]);
-        assert_eq!(IndexReader::open(dir.path()).expect("opens").len(), 10);
+        // Four have moved here. The fifth, of a folder that is not there, waits for it.
+        assert_eq!(IndexReader::open(dir.path()).expect("opens").len(), 6);
         formats += 1;
     }
     assert!(formats > 0);
