@@ -15,9 +15,11 @@ mod folders;
 mod gc;
 mod ignore;
 mod manners;
+mod memory;
 mod model;
 mod precision;
 mod rebuild;
+mod reading;
 mod repair;
 #[cfg(target_os = "linux")]
 mod terminal;
