@@ -61,7 +61,7 @@ type File = (String, Vec<u8>);
 fn picture(width: u32, height: u32) -> DynamicImage {
     RgbaImage::from_fn(width, height, |x, y| {
         image::Rgba([
-            (x * y >> 6) as u8,
+            ((x * y) >> 6) as u8,
             (x >> 2) as u8,
             (y ^ x) as u8,
             (x + y) as u8,
@@ -106,7 +106,9 @@ fn files(picture: &DynamicImage) -> Vec<File> {
             .expect("a kind");
         files.push(in_format(picture, name, format));
     }
-    for (name, picture) in &kinds[1..3] {
+    // WebP has no longer sides.
+    let fits_webp = picture.width().max(picture.height()) <= 16_383;
+    for (name, picture) in kinds[1..3].iter().filter(|_| fits_webp) {
         let mut file = Vec::new();
         let encoder = WebPEncoder::new_lossless(&mut file);
         picture.write_with_encoder(encoder).expect("encodes");
@@ -121,9 +123,6 @@ fn no_picture_takes_more_memory_than_was_told_before() {
     let processor = Processor::from_dir(&model, 128, 50).expect("a processor");
     for (width, height) in [(1600, 1200), (60_000, 20), (20, 60_000)] {
         for (name, file) in files(&picture(width, height)) {
-            if width.max(height) > 16_383 && name.ends_with("WebP") {
-                continue;
-            }
             let encoded = Encoded::new(file).expect("a file");
             let promised = processor.peak_bytes(&encoded).expect("a header") as usize;
             let before = NOW.load(Ordering::Relaxed);

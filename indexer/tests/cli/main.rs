@@ -18,8 +18,8 @@ mod manners;
 mod memory;
 mod model;
 mod precision;
-mod rebuild;
 mod reading;
+mod rebuild;
 mod repair;
 #[cfg(target_os = "linux")]
 mod terminal;
