@@ -14,10 +14,11 @@ mod clustered;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use bridgetower::{
-    Candidate, Changes, Embedding, IndexReader, IndexWriter, Photo, Plan, SearchOptions, Status,
+use bridgetower::index::{
+    Candidate, Changes, IndexReader, IndexWriter, Plan, SearchOptions, Status,
 };
-use clustered::{DIM, Data, photo, pins};
+use bridgetower::{Embedding, Photo};
+use clustered::{DIM, Data, identity, photo};
 
 /// Photos of 1000 that pass.
 const SELECTIVITIES: [u64; 5] = [1000, 500, 100, 10, 1];
@@ -34,7 +35,7 @@ fn main() {
     println!("{photos} photos × {DIM}");
 
     let mut writer = timed("create", || {
-        IndexWriter::open(dir, &pins()).expect("a new index")
+        IndexWriter::open(dir, &identity()).expect("a new index")
     });
     timed("commit, 1000 photos each", || {
         for start in (0..photos).step_by(COMMIT) {
@@ -58,7 +59,7 @@ fn main() {
     timed("publish", || writer.publish().expect("published"));
     drop(writer);
     drop(timed("open for writing", || {
-        IndexWriter::open(dir, &pins()).expect("an index")
+        IndexWriter::open(dir, &identity()).expect("an index")
     }));
     let reader = timed("open for reading", || {
         IndexReader::open(dir).expect("an index")

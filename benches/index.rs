@@ -25,10 +25,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use bridgetower::{
-    Changes, DuplicateOptions, Embedding, IndexReader, IndexWriter, PhotoId, Pins, Plan,
-    SearchOptions, compact, duplicates,
+use bridgetower::index::{
+    Changes, DuplicateOptions, IndexReader, IndexWriter, ModelIdentity, Plan, SearchOptions,
 };
+use bridgetower::photo::PhotoId;
+use bridgetower::{Embedding, Index};
 use npyz::NpyFile;
 use photo::photo;
 use serde_json::{Value, json};
@@ -74,7 +75,7 @@ fn main() {
 }
 
 fn build(dir: &Path, vectors: &Vectors) -> Value {
-    let mut writer = IndexWriter::open(dir, &pins(vectors.dim)).expect("a new index");
+    let mut writer = IndexWriter::open(dir, &identity(vectors.dim)).expect("a new index");
     let ((), commit) = timed(|| insert(&mut writer, vectors, 0..vectors.count));
     let cpu = cpu_seconds();
     let (_, graph) = timed(|| rebuild(&mut writer));
@@ -97,13 +98,21 @@ fn dedupe(dir: &Path) -> Value {
         on_disk: false,
         ..DuplicateOptions::default()
     };
-    let find = || duplicates(&index, &options, &mut |_, _| {}).expect("searched");
+    let find = || {
+        index
+            .duplicates(&options, &mut |_, _| {})
+            .expect("searched")
+    };
     let (found, seconds) = timed(find);
     json!({ "dedupe": seconds, "groups": found.groups.len() })
 }
 
 fn compacted(dir: &Path) -> Value {
-    let compact = || compact(dir, &AtomicBool::new(false), &mut |_| {}).expect("compacted");
+    let compact = || {
+        Index::at(dir)
+            .compact(&AtomicBool::new(false), &mut |_| {})
+            .expect("compacted")
+    };
     let (report, seconds) = timed(compact);
     json!({ "compact": seconds, "before": report.bytes_before, "after": report.bytes_after })
 }
@@ -117,7 +126,7 @@ fn churn(
     let dir_of_fresh = dir.join("fresh");
     let live = vectors.count / 2;
     let step = (live as f64 * CHURN) as usize / steps;
-    let mut writer = IndexWriter::open(dir, &pins(vectors.dim)).expect("a new index");
+    let mut writer = IndexWriter::open(dir, &identity(vectors.dim)).expect("a new index");
     insert(&mut writer, vectors, 0..live);
     rebuild(&mut writer);
     writer.publish().expect("published");
@@ -141,7 +150,7 @@ fn churn(
         least = least.min(recall(&IndexReader::open(dir).expect("an index")));
     }
     let after = recall(&IndexReader::open(dir).expect("an index"));
-    let mut writer = IndexWriter::open(&dir_of_fresh, &pins(vectors.dim)).expect("a new index");
+    let mut writer = IndexWriter::open(&dir_of_fresh, &identity(vectors.dim)).expect("a new index");
     insert(&mut writer, vectors, steps * step..live + steps * step);
     rebuild(&mut writer);
     writer.publish().expect("published");
@@ -235,10 +244,10 @@ impl Vectors {
     }
 }
 
-fn pins(dim: usize) -> Pins {
-    Pins {
-        model_name: "none".into(),
-        model_fingerprint: "0".repeat(64),
+fn identity(dim: usize) -> ModelIdentity {
+    ModelIdentity {
+        name: "none".into(),
+        fingerprint: "0".repeat(64),
         preprocessing: "none".into(),
         dim,
     }

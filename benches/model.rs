@@ -19,8 +19,9 @@
 use std::io::BufRead;
 use std::time::Instant;
 
+use bridgetower::Engine;
+use bridgetower::engine::{EngineOptions, Precision, keep_freed_memory};
 use bridgetower::model::{BridgeTower, Bridged};
-use bridgetower::{Engine, EngineOptions, Precision, keep_freed_memory};
 use candle_core::{Device, Tensor};
 
 const TOKENS: [u32; 12] = [0, 4688, 2274, 9, 80, 10017, 22577, 15, 10, 16433, 116, 2];

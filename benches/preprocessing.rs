@@ -11,7 +11,7 @@
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 
-use bridgetower::{Encoded, ImageProcessor, TextProcessor};
+use bridgetower::processor::{Encoded, ImageProcessor, TextProcessor};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use image::codecs::jpeg::JpegEncoder;
 use image::{Rgb, RgbImage};

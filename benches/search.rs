@@ -12,8 +12,9 @@ mod clustered;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use bridgetower::{Changes, Embedding, IndexReader, IndexWriter, Plan, SearchOptions};
-use clustered::{Data, photo, pins};
+use bridgetower::Embedding;
+use bridgetower::index::{Changes, IndexReader, IndexWriter, Plan, SearchOptions};
+use clustered::{Data, identity, photo};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 
 const PHOTOS: usize = 20_000;
@@ -49,7 +50,7 @@ fn search(criterion: &mut Criterion) {
 }
 
 fn build(dir: &Path, data: &mut Data) {
-    let mut writer = IndexWriter::open(dir, &pins()).expect("a new index");
+    let mut writer = IndexWriter::open(dir, &identity()).expect("a new index");
     let insert = (0..PHOTOS).map(|number| (photo(number), data.sample()));
     writer
         .commit(Changes {

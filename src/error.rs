@@ -107,7 +107,7 @@ pub enum Error {
         /// The index folder.
         path: PathBuf,
     },
-    /// The index pins another model.
+    /// The index was built with another model.
     #[error("index {} was built with model {built_with}, not with {given}", path.display())]
     OtherModel {
         /// The index folder.

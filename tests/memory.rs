@@ -9,7 +9,7 @@ use std::io::Cursor;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bridgetower::{Encoded, Processor};
+use bridgetower::processor::{Encoded, Processor};
 use image::codecs::webp::WebPEncoder;
 use image::{DynamicImage, ImageFormat, RgbaImage};
 

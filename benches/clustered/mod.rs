@@ -3,17 +3,18 @@
 
 mod photo;
 
-use bridgetower::{Embedding, Pins};
+use bridgetower::Embedding;
+use bridgetower::index::ModelIdentity;
 
 pub use photo::photo;
 
 pub const DIM: usize = 512;
 const GROUPS: usize = 1000;
 
-pub fn pins() -> Pins {
-    Pins {
-        model_name: "none".into(),
-        model_fingerprint: "0".repeat(64),
+pub fn identity() -> ModelIdentity {
+    ModelIdentity {
+        name: "none".into(),
+        fingerprint: "0".repeat(64),
         preprocessing: "none".into(),
         dim: DIM,
     }

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use bridgetower::{ContentHash, Photo, PhotoMetadata};
+use bridgetower::Photo;
+use bridgetower::photo::{ContentHash, PhotoMetadata};
 
 pub fn photo(number: usize) -> Photo {
     let mut content_hash = [0; 32];

@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use bridgetower::{
-    CacheLevel, DeviceChoice, Engine, EngineOptions, Error, IndexReader, Precision,
-    keep_freed_memory,
-};
+use bridgetower::cache::CacheLevel;
+use bridgetower::engine::{DeviceChoice, EngineOptions, Precision, keep_freed_memory};
+use bridgetower::{Engine, Error, Index};
 use clap::{Args, ValueEnum};
 
 use crate::progress::Unit;
@@ -88,24 +87,25 @@ pub struct IndexArgs {
 }
 
 impl IndexArgs {
-    /// The index folder.
-    pub fn dir(&self) -> anyhow::Result<PathBuf> {
-        match &self.index {
-            Some(dir) => Ok(dir.clone()),
-            None => Ok(dirs::data_dir()
+    /// The place of the index.
+    pub fn place(&self) -> anyhow::Result<Index> {
+        let dir = match &self.index {
+            Some(dir) => dir.clone(),
+            None => dirs::data_dir()
                 .context("this system names no data directory: give --index DIR")?
                 .join("bridgetower")
-                .join("index")),
-        }
+                .join("index"),
+        };
+        Ok(Index::at(dir))
     }
 
     /// The model that the index was built with, if there is an index.
     fn model(&self) -> anyhow::Result<Option<String>> {
-        let Ok(dir) = self.dir() else {
+        let Ok(index) = self.place() else {
             return Ok(None);
         };
-        match IndexReader::open(&dir) {
-            Ok(index) => Ok(Some(index.pins().model_name.clone())),
+        match index.reader() {
+            Ok(index) => Ok(Some(index.model().name.clone())),
             Err(Error::NoIndex { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use bridgetower::{CacheLevel, Compare, ScanOptions};
+use bridgetower::cache::CacheLevel;
+use bridgetower::ingest::{Compare, ScanOptions};
 use bt_cli::{CacheArg, GenerateArgs, IndexArgs, ModelArgs, OutputArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 

@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use bridgetower::{
-    AwayFolder, BuildEvent, BuildOptions, BuildReport, CacheLevel, Changes, Engine, Error,
-    IndexWriter, PhotoCache, Pins, Status, cache_path, find_photos, indexed_path,
+use bridgetower::cache::{CacheLevel, PhotoCache};
+use bridgetower::index::{Changes, IndexWriter, ModelIdentity, Status};
+use bridgetower::ingest::{
+    AwayFolder, BuildEvent, BuildOptions, BuildReport, find_photos, indexed_path,
 };
+use bridgetower::{Engine, Error, Index};
 use bt_cli::{
     DEFAULT_MODEL, DONE, OutputArgs, Progress, Unit, add_path, add_paths, counted, print_json, tell,
 };
@@ -28,12 +30,12 @@ pub fn build(program: &Program, args: &BuildArgs) -> anyhow::Result<u8> {
     let job = Job::new(program, args)?;
     job.check_folders()?;
     let engine = job.load()?;
-    let pins = engine.pins()?;
+    let model = engine.identity()?;
     let cache = job.cache(&engine)?;
-    let mut writer = job.open(&pins, args.rebuild)?;
+    let mut writer = job.open(&model, args.rebuild)?;
     program.output.note(job.describe(&engine));
     job.note_rebuild(&writer);
-    if writer.pins().is_of_earlier_reading() {
+    if writer.model().is_of_earlier_reading() {
         program.output.warn(EARLIER_READING);
     }
 
@@ -72,7 +74,7 @@ pub fn build(program: &Program, args: &BuildArgs) -> anyhow::Result<u8> {
 pub struct Job<'a> {
     program: &'a Program,
     args: &'a BuildArgs,
-    pub dir: PathBuf,
+    pub index: Index,
     pub folders: Vec<PathBuf>,
     /// Those of earlier builds.
     pub known: Vec<PathBuf>,
@@ -82,8 +84,8 @@ pub struct Job<'a> {
 
 impl<'a> Job<'a> {
     pub fn new(program: &'a Program, args: &'a BuildArgs) -> anyhow::Result<Self> {
-        let dir = program.index.dir()?;
-        let published = published(&dir, args)?;
+        let index = program.index.place()?;
+        let published = published(&index, args)?;
         let known = published.as_ref().map(|status| status.roots.clone());
         let known = known.unwrap_or_default();
         let folders = if args.folders.is_empty() {
@@ -94,7 +96,7 @@ impl<'a> Job<'a> {
         let scan = args.select.options();
         scan.check()?;
         let built_with = published.as_ref().filter(|_| !args.rebuild);
-        let default_model = built_with.map_or(DEFAULT_MODEL, |status| &status.pins.model_name);
+        let default_model = built_with.map_or(DEFAULT_MODEL, |status| &status.model.name);
         Ok(Self {
             program,
             args,
@@ -111,7 +113,7 @@ impl<'a> Job<'a> {
                 ..BuildOptions::default()
             },
             default_model: default_model.to_owned(),
-            dir,
+            index,
         })
     }
 
@@ -144,11 +146,11 @@ impl<'a> Job<'a> {
     }
 
     /// The index in use, or one to take its place, without photos that an earlier attempt took in from elsewhere.
-    pub fn open(&self, pins: &Pins, rebuild: bool) -> Result<IndexWriter, Error> {
+    pub fn open(&self, model: &ModelIdentity, rebuild: bool) -> Result<IndexWriter, Error> {
         if !rebuild {
-            return IndexWriter::open(&self.dir, pins);
+            return self.index.writer(model);
         }
-        let mut writer = IndexWriter::rebuild(&self.dir, pins)?;
+        let mut writer = self.index.rebuild(model)?;
         let folders = self.folders.iter().map(|folder| indexed_path(folder));
         let folders: Vec<PathBuf> = folders.collect();
         let is_wanted = |path: &Path| folders.iter().any(|folder| path.starts_with(folder));
@@ -173,7 +175,10 @@ impl<'a> Job<'a> {
                 counted(writer.len(), "photo")
             ));
         } else if !writer.is_rebuild()
-            && Status::read(&self.dir).is_ok_and(|status| status.rebuild_bytes > 0)
+            && self
+                .index
+                .status()
+                .is_ok_and(|status| status.rebuild_bytes > 0)
         {
             output.say("a rebuild was begun and waits: bt-index build --rebuild goes on with it");
         }
@@ -193,7 +198,7 @@ impl<'a> Job<'a> {
             ..self.options.clone()
         };
         screen.bar.show("scanning", 0, 0);
-        let outcome = bridgetower::build(
+        let outcome = bridgetower::ingest::build(
             writer,
             engine,
             &self.folders,
@@ -212,7 +217,7 @@ impl<'a> Job<'a> {
             engine.name(),
             model.device().location(),
             model.number_format(),
-            self.dir.display()
+            self.index.dir().display()
         )
     }
 
@@ -231,15 +236,15 @@ impl<'a> Job<'a> {
             return Ok(None);
         }
         let limit = u64::from(self.args.cache_limit) << 20;
-        let cache = PhotoCache::new(&cache_path(&self.dir), engine, level, limit);
+        let cache = PhotoCache::new(&self.index.cache_dir(), engine, level, limit);
         Ok(Some(cache?))
     }
 }
 
 /// What an earlier build published, if anything. One that is damaged is mended by this build, unless only that
 /// would have told folders and model.
-fn published(dir: &Path, args: &BuildArgs) -> Result<Option<Status>, Error> {
-    match Status::read(dir) {
+fn published(index: &Index, args: &BuildArgs) -> Result<Option<Status>, Error> {
+    match index.status() {
         Ok(status) => Ok(Some(status)),
         Err(Error::NoIndex { .. }) => Ok(None),
         Err(_) if args.rebuild => Ok(None),

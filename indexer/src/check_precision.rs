@@ -4,9 +4,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
+use bridgetower::Index;
+use bridgetower::engine::Precision;
 use bridgetower::eval::Dataset;
 use bridgetower::eval::fidelity::{Answers, Fidelity, Sample, Speed};
-use bridgetower::{Engine, IndexReader, Photo, Precision, ScanOptions, find_photos};
+use bridgetower::ingest::{ScanOptions, find_photos};
+use bridgetower::{Engine, Photo};
 use bt_cli::{DONE, ModelArgs, Unit, counted, print, print_pretty_json, visible};
 use serde_json::json;
 
@@ -25,8 +28,8 @@ const QUERIES: [&str; 8] = [
 ];
 
 pub fn check_precision(program: &Program, args: &CheckPrecisionArgs) -> anyhow::Result<u8> {
-    let dir = program.index.dir()?;
-    let material = Material::gather(&dir, args)?;
+    let index = program.index.place()?;
+    let material = Material::gather(&index, args)?;
     let load = |precision| {
         let model = ModelArgs {
             precision,
@@ -105,7 +108,7 @@ struct Material {
 }
 
 impl Material {
-    fn gather(index: &Path, args: &CheckPrecisionArgs) -> anyhow::Result<Self> {
+    fn gather(index: &Index, args: &CheckPrecisionArgs) -> anyhow::Result<Self> {
         let mut photos = Vec::new();
         let mut texts = QUERIES.map(str::to_owned).to_vec();
         if let Some(file) = &args.texts {
@@ -121,7 +124,7 @@ impl Material {
         if !args.folders.is_empty() {
             photos = find_photos(&args.folders, &ScanOptions::default())?;
         } else if photos.is_empty() {
-            let indexed = IndexReader::open(index)?;
+            let indexed = index.reader()?;
             let path = |photo: (_, Photo)| photo.1.path;
             photos = indexed
                 .photos()

@@ -1,6 +1,7 @@
 //! `bt-index compact`: the library's, with a progress bar, Ctrl-C and a report.
 
-use bridgetower::{CompactEvent, CompactReport, Error};
+use bridgetower::Error;
+use bridgetower::index::{CompactEvent, CompactReport};
 use bt_cli::{DONE, Unit, print_json};
 use indicatif::HumanBytes;
 use serde_json::json;
@@ -9,10 +10,10 @@ use crate::args::Program;
 use crate::build::cancel_on_interrupt;
 
 pub fn compact(program: &Program, as_json: bool) -> anyhow::Result<u8> {
-    let dir = program.index.dir()?;
+    let index = program.index.place()?;
     let cancel = cancel_on_interrupt()?;
     let bar = program.output.progress(Unit::Parts);
-    let outcome = bridgetower::compact(&dir, &cancel, &mut |event| {
+    let outcome = index.compact(&cancel, &mut |event| {
         let (what, done, total) = match event {
             CompactEvent::Graph { done, total } => {
                 ("building the graph", done as u64, total as u64)

@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
-use bridgetower::{
-    DuplicateContent, DuplicateGroup, DuplicateOptions, Duplicates, IndexReader, duplicates,
+use bridgetower::index::{
+    DuplicateContent, DuplicateGroup, DuplicateOptions, Duplicates, IndexReader,
 };
 use bt_cli::{
     DONE, NOTHING_FOUND, Unit, add_paths, counted, print, print_pretty_json, visible_path,
@@ -14,13 +14,13 @@ use serde_json::{Value, json};
 use crate::args::{DedupeArgs, Program};
 
 pub fn dedupe(program: &Program, args: &DedupeArgs) -> anyhow::Result<u8> {
-    let index = IndexReader::open(&program.index.dir()?)?;
+    let index = program.index.place()?.reader()?;
     let options = DuplicateOptions {
         similarity: (!args.exact).then_some(args.similarity),
         ..DuplicateOptions::default()
     };
     let bar = program.output.progress(Unit::Things("pictures"));
-    let found = duplicates(&index, &options, &mut |done, total| {
+    let found = index.duplicates(&options, &mut |done, total| {
         bar.show("comparing", done as u64, total as u64);
     })?;
     bar.finish();

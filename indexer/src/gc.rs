@@ -1,6 +1,6 @@
 //! `bt-index gc`: the library's, with a report.
 
-use bridgetower::{Garbage, GcOptions, GcReport};
+use bridgetower::cache::{Garbage, GcOptions, GcReport};
 use bt_cli::{DEFAULT_RERANK_MODEL, DONE, OutputArgs, add_path, print_json};
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::{Value, json};
@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 use crate::args::{GcArgs, Program};
 
 pub fn gc(program: &Program, args: &GcArgs) -> anyhow::Result<u8> {
-    let dir = program.index.dir()?;
+    let index = program.index.place()?;
     let rerank_model = args.rerank_model.as_deref().unwrap_or(DEFAULT_RERANK_MODEL);
     let options = GcOptions {
         rerank_model: Some(rerank_model.to_owned()),
         level: args.cache,
         dry_run: args.dry_run,
     };
-    let report = bridgetower::gc(&dir, &options)?;
+    let report = bridgetower::cache::gc(&index, &options)?;
     for (path, reason) in &report.kept {
         program
             .output

@@ -3,7 +3,9 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use bridgetower::{Changes, Error, IndexReader, IndexWriter, Status, indexed_path};
+use bridgetower::Error;
+use bridgetower::index::{Changes, Status};
+use bridgetower::ingest::indexed_path;
 use bt_cli::{
     DONE, FAILED, NOTHING_FOUND, add_path, add_paths, counted, hint, print, print_json, visible,
     visible_path,
@@ -15,18 +17,18 @@ use crate::args::Program;
 use crate::build::EARLIER_READING;
 
 pub fn status(program: &Program, as_json: bool) -> anyhow::Result<u8> {
-    let dir = program.index.dir()?;
-    let status = Status::read(&dir)?;
+    let index = program.index.place()?;
+    let status = index.status()?;
     if as_json {
-        print_json(&status_as_json(&dir, &status))?;
+        print_json(&status_as_json(index.dir(), &status))?;
     } else {
-        print(|out| describe(out, &dir, &status))?;
+        print(|out| describe(out, index.dir(), &status))?;
     }
     Ok(DONE)
 }
 
 fn status_as_json(dir: &Path, status: &Status) -> Value {
-    let pins = &status.pins;
+    let model = &status.model;
     let mut fields = json!({
         "photos": status.photos,
         "vectors": status.vectors,
@@ -34,11 +36,11 @@ fn status_as_json(dir: &Path, status: &Status) -> Value {
         "tail_rows": status.tail_rows,
         "dead_rows": status.dead_rows,
         "generation": status.generation,
-        "model": pins.model_name,
-        "model_fingerprint": pins.model_fingerprint,
-        "preprocessing": pins.preprocessing,
-        "earlier_reading": pins.is_of_earlier_reading(),
-        "dim": pins.dim,
+        "model": model.name,
+        "model_fingerprint": model.fingerprint,
+        "preprocessing": model.preprocessing,
+        "earlier_reading": model.is_of_earlier_reading(),
+        "dim": model.dim,
         "created_by": status.created_by,
         "bytes": status.bytes_on_disk,
         "rebuild_bytes": status.rebuild_bytes,
@@ -52,20 +54,20 @@ fn status_as_json(dir: &Path, status: &Status) -> Value {
 }
 
 fn describe(out: &mut impl Write, dir: &Path, status: &Status) -> io::Result<()> {
-    let pins = &status.pins;
+    let model = &status.model;
     let count = |rows| HumanCount(rows as u64);
     let roots: Vec<_> = status.roots.iter().map(|root| visible_path(root)).collect();
     let bytes = HumanBytes(status.bytes_on_disk);
     writeln!(out, "index    {} ({bytes})", visible_path(dir))?;
     writeln!(out, "photos   {}", count(status.photos))?;
     writeln!(out, "folders  {}", roots.join(", "))?;
-    let model = visible(&pins.model_name);
-    writeln!(out, "model    {model} ({:.12})", pins.model_fingerprint)?;
-    if pins.is_of_earlier_reading() {
+    let name = visible(&model.name);
+    writeln!(out, "model    {name} ({:.12})", model.fingerprint)?;
+    if model.is_of_earlier_reading() {
         writeln!(out, "reading  {EARLIER_READING}")?;
     }
     let vectors = count(status.vectors);
-    writeln!(out, "vectors  {vectors} of {} coordinates", pins.dim)?;
+    writeln!(out, "vectors  {vectors} of {} coordinates", model.dim)?;
     match status.graph_rows {
         0 => writeln!(out, "graph    none: searches compare every photo")?,
         rows => writeln!(
@@ -94,8 +96,8 @@ fn describe(out: &mut impl Write, dir: &Path, status: &Status) -> io::Result<()>
 }
 
 pub fn verify(program: &Program, as_json: bool) -> anyhow::Result<u8> {
-    let dir = program.index.dir()?;
-    let report = bridgetower::verify(&dir)?;
+    let index = program.index.place()?;
+    let report = index.verify()?;
     if as_json {
         print_json(&json!({
             "photos": report.photos,
@@ -128,7 +130,7 @@ pub fn verify(program: &Program, as_json: bool) -> anyhow::Result<u8> {
         return Ok(DONE);
     }
     let damaged = Error::Corrupt {
-        path: dir,
+        path: index.dir().to_owned(),
         reason: report.problems.join("; "),
     };
     hint(if report.needs_graph {
@@ -140,9 +142,9 @@ pub fn verify(program: &Program, as_json: bool) -> anyhow::Result<u8> {
 }
 
 pub fn remove(program: &Program, paths: &[PathBuf]) -> anyhow::Result<u8> {
-    let dir = program.index.dir()?;
-    let pins = IndexReader::open(&dir)?.pins().clone();
-    let mut writer = IndexWriter::open(&dir, &pins)?;
+    let index = program.index.place()?;
+    let model = index.reader()?.model().clone();
+    let mut writer = index.writer(&model)?;
     // The file itself may be gone already.
     let unwanted: Vec<_> = paths.iter().map(|path| indexed_path(path)).collect();
     let is_unwanted = |path: &Path| unwanted.iter().any(|unwanted| path.starts_with(unwanted));

@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use bridgetower::{Error, RepairEvent, RepairReport, verify};
+use bridgetower::Error;
+use bridgetower::index::{RepairEvent, RepairReport};
 use bt_cli::{
     DONE, FAILED, Unit, add_path, add_paths, counted, hint, print, print_json, visible,
     visible_path,
@@ -14,10 +15,10 @@ use crate::args::Program;
 use crate::build::cancel_on_interrupt;
 
 pub fn repair(program: &Program, as_json: bool) -> anyhow::Result<u8> {
-    let dir = program.index.dir()?;
+    let index = program.index.place()?;
     let cancel = cancel_on_interrupt()?;
     let bar = program.output.progress(Unit::Parts);
-    let outcome = bridgetower::repair(&dir, &cancel, &mut |event| {
+    let outcome = index.repair(&cancel, &mut |event| {
         let (what, done, total) = match event {
             RepairEvent::Store { done, total } => ("writing the store", done, total),
             RepairEvent::Graph { done, total } => ("building the graph", done, total),
@@ -29,7 +30,7 @@ pub fn repair(program: &Program, as_json: bool) -> anyhow::Result<u8> {
         Err(Error::Cancelled) => anyhow::bail!("stopped; run it again to mend the rest"),
         outcome => outcome?,
     };
-    let left = verify(&dir)?.problems;
+    let left = index.verify()?.problems;
     if as_json {
         print_json(&in_json(&report, &left))?;
     } else {
@@ -38,7 +39,12 @@ pub fn repair(program: &Program, as_json: bool) -> anyhow::Result<u8> {
     if left.is_empty() {
         return Ok(DONE);
     }
-    hint(Error::BeyondRepair { path: dir }.hint());
+    hint(
+        Error::BeyondRepair {
+            path: index.dir().to_owned(),
+        }
+        .hint(),
+    );
     Ok(FAILED)
 }
 

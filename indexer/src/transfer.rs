@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use bridgetower::{Error, ImportEvent, IndexReader, Status};
+use bridgetower::Error;
+use bridgetower::index::ImportEvent;
 use bt_cli::{DONE, Unit, counted};
 use indicatif::HumanBytes;
 
@@ -15,12 +16,12 @@ pub fn export(
     force: bool,
     format: ExportFormat,
 ) -> anyhow::Result<u8> {
-    let index = IndexReader::open(&program.index.dir()?)?;
+    let index = program.index.place()?.reader()?;
     let bar = program.output.progress(Unit::Things("photos"));
     let mut progress = |done, total| bar.show("exporting", done as u64, total as u64);
     let report = match format {
-        ExportFormat::Npy => bridgetower::export(&index, target, force, &mut progress),
-        ExportFormat::Parquet => bridgetower::export_parquet(&index, target, force, &mut progress),
+        ExportFormat::Npy => index.export(target, force, &mut progress),
+        ExportFormat::Parquet => index.export_parquet(target, force, &mut progress),
     }?;
     bar.finish();
     program.output.say(format_args!(
@@ -34,10 +35,10 @@ pub fn export(
 }
 
 pub fn import(program: &Program, source: &Path) -> anyhow::Result<u8> {
-    let dir = program.index.dir()?;
+    let index = program.index.place()?;
     let cancel = cancel_on_interrupt()?;
     let bar = program.output.progress(Unit::Things("photos"));
-    let outcome = bridgetower::import(&dir, source, &cancel, &mut |event| {
+    let outcome = index.import(source, &cancel, &mut |event| {
         let (what, done, total) = match event {
             ImportEvent::Checking { done, total } => ("checking", done, total),
             ImportEvent::Importing { done, total } => ("importing", done, total),
@@ -47,7 +48,7 @@ pub fn import(program: &Program, source: &Path) -> anyhow::Result<u8> {
     });
     bar.finish();
     let report = match outcome {
-        Err(Error::Cancelled) if Status::read(&dir).is_ok() => anyhow::bail!(
+        Err(Error::Cancelled) if index.status().is_ok() => anyhow::bail!(
             "stopped; all photos are in the index, and the next build makes its graph"
         ),
         Err(Error::Cancelled) => anyhow::bail!("stopped; nothing was imported"),
@@ -57,7 +58,7 @@ pub fn import(program: &Program, source: &Path) -> anyhow::Result<u8> {
         "{} with {} imported into {}",
         counted(report.photos, "photo"),
         counted(report.vectors, "vector"),
-        dir.display()
+        index.dir().display()
     ));
     Ok(DONE)
 }

@@ -4,7 +4,9 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use bridgetower::{Encoded, Error, Found, Hit};
+use bridgetower::Error;
+use bridgetower::processor::Encoded;
+use bridgetower::search::{Found, Hit};
 use bt_cli::visible;
 use image::imageops;
 use image::{Rgb, RgbImage};

@@ -1,7 +1,8 @@
 //! The filters of the command line.
 
 use anyhow::Context;
-use bridgetower::{Area, Error, Filter, MinSize, PathPatterns, parse_when};
+use bridgetower::filter::{Area, MinSize, PathPatterns, parse_when};
+use bridgetower::{Error, Filter};
 use clap::Args;
 use serde_json::{Value, json};
 

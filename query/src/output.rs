@@ -3,7 +3,8 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
-use bridgetower::{Found, Hit, Photo, TermContent};
+use bridgetower::Photo;
+use bridgetower::search::{Found, Hit, TermContent};
 use bt_cli::{
     OutputArgs, add_path, cut_path, json_line, path_hex, print_json, print_pretty_json, visible,
     visible_path,

@@ -1,6 +1,6 @@
 //! Hits by embeddings alone, on the terminal until the reranked ones take their place.
 
-use bridgetower::Hit;
+use bridgetower::search::Hit;
 use console::{Term, style};
 
 use crate::args::Program;

@@ -4,10 +4,12 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context;
-use bridgetower::{
-    CacheLevel, Engine, Error, Filter, Found, IndexReader, Photo, PhotoCache, PhotoPredicate,
-    QueryOptions, SearchEvent, Searcher, Term, TermContent, cache_path, default_rerank,
+use bridgetower::cache::{CacheLevel, PhotoCache};
+use bridgetower::index::{IndexReader, PhotoPredicate};
+use bridgetower::search::{
+    Found, QueryOptions, SearchEvent, Searcher, TermContent, default_rerank,
 };
+use bridgetower::{Engine, Error, Filter, Index, Photo, Term};
 use bt_cli::{DEFAULT_RERANK_MODEL, DONE, NOTHING_FOUND, Unit, counted};
 use serde_json::json;
 
@@ -64,10 +66,10 @@ impl<'p> Search<'p> {
     pub fn open(program: &'p Program) -> anyhow::Result<Self> {
         let args = &program.search;
         let filter = args.filter.read()?;
-        let dir = program.index.dir()?;
-        let index = IndexReader::open(&dir)?;
+        let place = program.index.place()?;
+        let index = place.reader()?;
         let started = Instant::now();
-        let name = &index.pins().model_name;
+        let name = &index.model().name;
         let embedder = program.model.load(name, &program.output)?;
         let other = if args.no_rerank {
             None
@@ -77,7 +79,7 @@ impl<'p> Search<'p> {
                 name => rerank_model(program, &embedder, name.as_deref())?,
             }
         };
-        let cache = cache(&dir, args, other.as_ref().unwrap_or(&embedder))?;
+        let cache = cache(&place, args, other.as_ref().unwrap_or(&embedder))?;
         let search = Self {
             program,
             filter,
@@ -169,7 +171,7 @@ impl<'p> Search<'p> {
 }
 
 /// What is kept of photos beside the index. An accelerator computes it as fast as a disk reads it.
-fn cache(index: &Path, args: &SearchArgs, reranker: &Engine) -> Result<Option<PhotoCache>, Error> {
+fn cache(index: &Index, args: &SearchArgs, reranker: &Engine) -> Result<Option<PhotoCache>, Error> {
     let level = match args.cache {
         Some(level) => level.into(),
         None if reranker.model().device().is_cpu() => CacheLevel::Split,
@@ -179,7 +181,7 @@ fn cache(index: &Path, args: &SearchArgs, reranker: &Engine) -> Result<Option<Ph
         return Ok(None);
     }
     let limit = u64::from(args.cache_limit) << 20;
-    PhotoCache::new(&cache_path(index), reranker, level, limit).map(Some)
+    PhotoCache::new(&index.cache_dir(), reranker, level, limit).map(Some)
 }
 
 /// Where the reranker's own calibration ends the results. Not where it would end them for want of a match

@@ -4,7 +4,9 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
-use bridgetower::{Embedding, Engine, Error, FilledMask, PairScore, Pixels, TokenIds};
+use bridgetower::engine::{FilledMask, PairScore};
+use bridgetower::processor::{Pixels, TokenIds};
+use bridgetower::{Embedding, Engine, Error};
 use bt_cli::{DONE, path_hex, print, print_json, visible};
 use serde_json::json;
 

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use anyhow::bail;
-use bridgetower::{Error, Term, TermContent};
+use bridgetower::search::TermContent;
+use bridgetower::{Error, Term};
 use bt_cli::OutputArgs;
 
 /// What is asked, once it is understood.

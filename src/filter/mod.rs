@@ -21,7 +21,9 @@ pub use when::parse_when;
 /// Conditions on a photo, which all must hold; none by default.
 ///
 /// ```
-/// use bridgetower::{Area, Filter, Photo, QueryOptions, parse_when};
+/// use bridgetower::filter::{Area, Filter, parse_when};
+/// use bridgetower::search::QueryOptions;
+/// use bridgetower::Photo;
 ///
 /// # fn main() -> bridgetower::Result<()> {
 /// let filter = Filter {

@@ -11,8 +11,8 @@ use jiff::civil::DateTime;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::error::{Error, Result};
+use crate::identity::ModelIdentity;
 use crate::photo::{ContentHash, GpsPosition, Photo, PhotoId, PhotoMetadata};
-use crate::processor::READING;
 
 /// The format in which everything on disk is written, store and snapshot alike.
 ///
@@ -31,73 +31,10 @@ const BINCODE: Configuration<LittleEndian, Varint, Limit<LARGEST_BODY>> =
     bincode::config::standard().with_limit::<LARGEST_BODY>();
 const CHECKSUM_LEN: usize = 8;
 
-/// What an index was built with. Searching it with anything else would compare what cannot be compared.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct Pins {
-    /// Folder or hub id of the checkpoint, for people.
-    pub model_name: String,
-    /// Hash of the checkpoint's content, hex.
-    pub model_fingerprint: String,
-    /// Everything that decides which pixels the model sees; after ", " how colours and transparency were read.
-    pub preprocessing: String,
-    /// Coordinates of an embedding.
-    pub dim: usize,
-}
-
-impl Pins {
-    /// Refuses another model than the one that the index in `dir` was built with. The name does not
-    /// matter: the same checkpoint may lie elsewhere now.
-    pub(crate) fn check(&self, given: &Self, dir: &Path) -> Result<()> {
-        let is_same = self.model_fingerprint == given.model_fingerprint
-            && self.scaling() == given.scaling()
-            && self.dim == given.dim;
-        if is_same {
-            return Ok(());
-        }
-        Err(Error::OtherModel {
-            path: dir.to_owned(),
-            built_with: self.describe(),
-            given: given.describe(),
-        })
-    }
-
-    /// Takes over the place where the same model is now, if the folder where it was is gone.
-    pub(super) fn follow(&mut self, given: &Self) {
-        let place = Path::new(&self.model_name);
-        if place.is_absolute() && !place.is_dir() {
-            self.model_name.clone_from(&given.model_name);
-        }
-    }
-
-    /// Whether the index was begun by a version that read colours and transparency otherwise. It works as before:
-    /// only the few pictures that this concerns would be seen better.
-    pub fn is_of_earlier_reading(&self) -> bool {
-        !self.preprocessing.ends_with(READING)
-    }
-
-    /// What the pixels are, but for how colours and transparency are read.
-    pub(crate) fn scaling(&self) -> &str {
-        let described = self.preprocessing.as_str();
-        described
-            .split_once(", ")
-            .map_or(described, |(scaling, _)| scaling)
-    }
-
-    fn describe(&self) -> String {
-        let Self {
-            model_name,
-            model_fingerprint,
-            preprocessing,
-            dim,
-        } = self;
-        format!("{model_name} ({model_fingerprint:.12}, {dim} coordinates, {preprocessing})")
-    }
-}
-
 /// What a store and its snapshots say of themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Info {
-    pub pins: Pins,
+    pub model: ModelIdentity,
     /// The photo folders, absolute.
     pub roots: Vec<PathBuf>,
     /// Name and version of the program that made the index.
@@ -359,9 +296,17 @@ struct StoredPhoto2 {
 
 #[derive(Encode, Decode)]
 struct StoredInfo {
-    pins: Pins,
+    model: StoredIdentity,
     roots: Vec<Vec<u8>>,
     created_by: String,
+}
+
+#[derive(Encode, Decode)]
+struct StoredIdentity {
+    name: String,
+    fingerprint: String,
+    preprocessing: String,
+    dim: usize,
 }
 
 #[derive(Encode, Decode)]
@@ -423,10 +368,44 @@ impl TryFrom<StoredDateTime> for DateTime {
     }
 }
 
+impl From<ModelIdentity> for StoredIdentity {
+    fn from(model: ModelIdentity) -> Self {
+        let ModelIdentity {
+            name,
+            fingerprint,
+            preprocessing,
+            dim,
+        } = model;
+        Self {
+            name,
+            fingerprint,
+            preprocessing,
+            dim,
+        }
+    }
+}
+
+impl From<StoredIdentity> for ModelIdentity {
+    fn from(stored: StoredIdentity) -> Self {
+        let StoredIdentity {
+            name,
+            fingerprint,
+            preprocessing,
+            dim,
+        } = stored;
+        Self {
+            name,
+            fingerprint,
+            preprocessing,
+            dim,
+        }
+    }
+}
+
 impl StoredInfo {
     fn new(info: &Info) -> Result<Self> {
         Ok(Self {
-            pins: info.pins.clone(),
+            model: info.model.clone().into(),
             roots: info
                 .roots
                 .iter()
@@ -438,7 +417,7 @@ impl StoredInfo {
 
     fn into_info(self) -> Result<Info, Unreadable> {
         Ok(Info {
-            pins: self.pins,
+            model: self.model.into(),
             roots: self
                 .roots
                 .into_iter()

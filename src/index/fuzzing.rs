@@ -5,20 +5,20 @@
 use std::fs;
 use std::path::Path;
 
-use super::codec::{
+use crate::embedding::Embedding;
+use crate::error::Result;
+use crate::index::codec::{
     FORMAT, OLDEST_FORMAT, Unreadable, decode_info, decode_meta, decode_photo, encode_info,
     encode_meta, encode_photo, seal_as, unseal,
 };
-use super::folder::{published_generation, snapshot_path};
-use super::graph::{Effort, FlatGraph};
-use super::plan::Plan;
-use super::reader::{IndexReader, PhotoPredicate, SearchOptions};
-use super::similarity::Scored;
-use super::snapshot::reseal;
-use super::store::StoredGraph;
-use super::transfer::check_export;
-use crate::embedding::Embedding;
-use crate::error::Result;
+use crate::index::folder::files::{published_generation, snapshot_path};
+use crate::index::graph::flat::{Effort, FlatGraph};
+use crate::index::graph::similarity::Scored;
+use crate::index::reader::{IndexReader, PhotoPredicate, SearchOptions};
+use crate::index::snapshot::reseal;
+use crate::index::store::database::StoredGraph;
+use crate::index::strategy::Plan;
+use crate::index::transfer::check_export;
 
 /// A sealed record, or the body of one. What decodes must come back from what it encodes to.
 pub fn records(data: &[u8]) {
@@ -101,7 +101,7 @@ pub fn snapshot(data: &[u8]) {
 }
 
 fn search(reader: &IndexReader) {
-    let dim = reader.pins().dim;
+    let dim = reader.model().dim;
     // Without rows any number will do.
     if dim > 1 << 16 {
         return;
@@ -158,9 +158,9 @@ fn scratch() -> std::path::PathBuf {
 /// What fuzzing starts from: one of each, small.
 #[cfg(test)]
 pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
-    use super::graph::flatten;
-    use super::snapshot::{Contents, Snapshot};
-    use super::tests::{build, embeddings};
+    use crate::index::graph::flat::flatten;
+    use crate::index::snapshot::{Contents, Snapshot};
+    use crate::index::tests::{build, embeddings};
 
     let dir = tempfile::tempdir().expect("a folder");
     drop(build(dir.path(), &embeddings(30, 3)));
@@ -168,7 +168,7 @@ pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         .expect("reads")
         .expect("is published");
     let read = |path: &Path| fs::read(path).expect("reads");
-    let store = super::store::Store::open(dir.path()).expect("opens");
+    let store = crate::index::store::database::Store::open(dir.path()).expect("opens");
     let meta = store.meta().expect("reads").expect("is there");
     let photos: Vec<_> = store.photos().map(|photo| photo.expect("reads")).collect();
     let record = &photos[0].1;
@@ -192,7 +192,7 @@ pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     store.close().expect("closes");
     let out = dir.path().join("out");
     let reader = IndexReader::open(dir.path()).expect("opens");
-    super::export(&reader, &out, false, &mut |_, _| {}).expect("exports");
+    reader.export(&out, false, &mut |_, _| {}).expect("exports");
     // Fuzzing cannot guess hashes.
     let manifest = String::from_utf8(read(&out.join("index.json"))).expect("UTF-8");
     let mut manifest: serde_json::Value = serde_json::from_str(&manifest).expect("JSON");
@@ -205,7 +205,7 @@ pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("current", read(&dir.path().join("current"))),
         ("export", files.join(&0)),
-        ("graph", super::map::bytes_of(&line).to_vec()),
+        ("graph", crate::mapped::bytes_of(&line).to_vec()),
         (
             "graph",
             StoredGraph {

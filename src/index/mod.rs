@@ -5,45 +5,33 @@
 
 mod changes;
 mod codec;
-mod compact;
-mod duplicates;
 mod folder;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod graph;
-mod hnsw;
-mod layer;
-mod lock;
-mod map;
-mod photos;
-mod plan;
+mod place;
 mod reader;
-mod repair;
-mod similarity;
 mod snapshot;
-mod state;
-mod status;
 mod store;
+mod strategy;
 #[cfg(test)]
 mod tests;
 mod transfer;
-mod vectors;
-mod verify;
+mod upkeep;
 mod writer;
 
+pub use crate::identity::ModelIdentity;
 pub use changes::Changes;
-pub use codec::Pins;
-pub use compact::{CompactEvent, CompactReport, compact};
-pub use duplicates::{DuplicateContent, DuplicateGroup, DuplicateOptions, Duplicates, duplicates};
-pub(crate) use folder::{Leftovers, bytes_on_disk};
-pub use folder::{cache_path, destroy};
-pub(crate) use lock::BuildLock;
-pub(crate) use similarity::dot;
-
-pub use plan::Plan;
+pub(crate) use folder::files::{Leftovers, bytes_on_disk, cache_path};
+pub(crate) use folder::lock::BuildLock;
+pub(crate) use graph::similarity::dot;
+pub use place::Index;
 pub use reader::{Candidate, IndexReader, PhotoPredicate, SearchOptions};
-pub use repair::{RepairEvent, RepairReport, repair};
-pub use status::Status;
-pub use transfer::{ExportReport, ImportEvent, ImportReport, export, export_parquet, import};
-pub use verify::{VerifyReport, verify};
+pub use strategy::Plan;
+pub use transfer::{ExportReport, ImportEvent, ImportReport};
+pub use upkeep::compact::{CompactEvent, CompactReport};
+pub use upkeep::duplicates::{DuplicateContent, DuplicateGroup, DuplicateOptions, Duplicates};
+pub use upkeep::repair::{RepairEvent, RepairReport};
+pub use upkeep::status::Status;
+pub use upkeep::verify::VerifyReport;
 pub use writer::IndexWriter;

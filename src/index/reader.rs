@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use rayon::prelude::*;
 
-use super::codec::Pins;
-use super::folder;
-use super::graph::Effort;
-use super::plan::{Course, Plan, Sample, Work};
-use super::similarity::{Scored, dot};
-use super::snapshot::Snapshot;
 use crate::embedding::Embedding;
 use crate::error::{Error, Result};
+use crate::identity::ModelIdentity;
+use crate::index::folder::files;
+use crate::index::graph::flat::Effort;
+use crate::index::graph::similarity::{Scored, dot};
+use crate::index::snapshot::Snapshot;
+use crate::index::strategy::{Course, Plan, Sample, Work};
 use crate::photo::{Photo, PhotoId};
 
 /// Rows kept during a graph search (`ef`) where the caller does not say. Finds all of the 10 best and 99 %
@@ -64,12 +64,12 @@ impl IndexReader {
     /// [`Error::NoIndex`] if nothing was, [`Error::Corrupt`] if a byte is not what was written.
     pub fn open(dir: &Path) -> Result<Self> {
         for _ in 0..OPEN_ATTEMPTS {
-            let Some(generation) = folder::published_generation(dir)? else {
+            let Some(generation) = files::published_generation(dir)? else {
                 return Err(Error::NoIndex {
                     path: dir.to_owned(),
                 });
             };
-            let path = folder::snapshot_path(dir, generation);
+            let path = files::snapshot_path(dir, generation);
             match Snapshot::open(&path) {
                 Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
                     sleep(OPEN_PAUSE);
@@ -95,13 +95,13 @@ impl IndexReader {
     }
 
     /// What the index was built with.
-    pub fn pins(&self) -> &Pins {
-        &self.snapshot.info.pins
+    pub fn model(&self) -> &ModelIdentity {
+        &self.snapshot.info.model
     }
 
     /// Refuses a model or preprocessing other than the one that the index was built with.
-    pub fn check_pins(&self, given: &Pins) -> Result<()> {
-        self.pins().check(given, &self.dir)
+    pub fn check_model(&self, given: &ModelIdentity) -> Result<()> {
+        self.model().check(given, &self.dir)
     }
 
     /// Grows with every published change.
@@ -175,12 +175,12 @@ impl IndexReader {
             .transpose()
     }
 
-    pub(super) fn snapshot(&self) -> &Snapshot {
+    pub(in crate::index) fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }
 
     fn check_dim(&self, query: &Embedding) -> Result<()> {
-        let dim = self.pins().dim;
+        let dim = self.model().dim;
         if query.dim() == dim {
             return Ok(());
         }
@@ -193,7 +193,7 @@ impl IndexReader {
     }
 
     /// What a search by these options does.
-    pub(super) fn course(
+    pub(in crate::index) fn course(
         &self,
         query: &Embedding,
         k: usize,
@@ -224,7 +224,7 @@ impl IndexReader {
     }
 
     /// The best photos, found as the course says.
-    pub(super) fn follow(
+    pub(in crate::index) fn follow(
         &self,
         course: Course,
         query: &Embedding,

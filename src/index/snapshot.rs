@@ -28,14 +28,14 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use super::codec::{
+use crate::error::{Error, Result};
+use crate::index::codec::{
     FORMAT, Info, OLDEST_FORMAT, PhotoRecord, VectorId, decode_info, decode_photo, encode_info,
     encode_photo, is_readable,
 };
-use super::graph::FlatGraph;
-use super::map::{Map, Plain, bytes_of, numbers};
-use super::similarity::Matrix;
-use crate::error::{Error, Result};
+use crate::index::graph::flat::FlatGraph;
+use crate::index::graph::similarity::Matrix;
+use crate::mapped::{Map, Plain, bytes_of, numbers};
 use crate::photo::PhotoId;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"BTINDEX\n");
@@ -76,7 +76,7 @@ pub(crate) struct Contents<'a> {
     pub rows: &'a [VectorId],
     /// By ascending id; each one's vector is among the rows.
     pub photos: &'a [(PhotoId, &'a PhotoRecord)],
-    /// See [`super::graph`].
+    /// See [`crate::index::graph::flat`].
     pub graph: &'a [u32],
 }
 
@@ -152,7 +152,7 @@ impl Snapshot {
     pub fn vectors(&self) -> Matrix<'_> {
         Matrix {
             values: self.numbers(Section::Vectors),
-            dim: self.info.pins.dim,
+            dim: self.info.model.dim,
         }
     }
 
@@ -216,7 +216,7 @@ impl Snapshot {
         let len = |section: Section| self.sections[section as usize].len() as u64;
         let fits = |section, count: u64, size: u64| count.checked_mul(size) == Some(len(section));
         let (rows, photos) = (header.rows, header.photos);
-        let lengths_fit = header.dim == self.info.pins.dim as u64
+        let lengths_fit = header.dim == self.info.model.dim as u64
             && header.dim > 0
             && u32::try_from(rows).is_ok()
             && fits(Section::Vectors, rows, header.dim.saturating_mul(4))
@@ -360,7 +360,7 @@ pub(crate) fn reseal(file: &mut [u8]) {
         let end = start.saturating_add(bytes).min(len);
         start.min(end) as usize..end as usize
     };
-    super::codec::reseal(&mut file[range(Section::Info as usize)]);
+    crate::index::codec::reseal(&mut file[range(Section::Info as usize)]);
     let starts = file[range(Section::RecordStarts as usize)].as_chunks().0;
     let starts: Vec<usize> = starts
         .iter()
@@ -369,7 +369,7 @@ pub(crate) fn reseal(file: &mut [u8]) {
     let records = &mut file[range(Section::Records as usize)];
     for bounds in starts.windows(2) {
         if let Some(record) = records.get_mut(bounds[0]..bounds[1]) {
-            super::codec::reseal(record);
+            crate::index::codec::reseal(record);
         }
     }
     for section in 0..SECTIONS {
@@ -378,7 +378,7 @@ pub(crate) fn reseal(file: &mut [u8]) {
         file[at..at + 8].copy_from_slice(&checksum);
     }
     let (header, _) = file.split_at_mut(HEADER_LEN);
-    super::codec::reseal(header);
+    crate::index::codec::reseal(header);
 }
 
 /// Which photo has which row, both ways.
@@ -473,7 +473,7 @@ impl<'a> SectionWriter<'a> {
         let header = Header {
             format: u64::from(FORMAT),
             generation: contents.generation,
-            dim: contents.info.pins.dim as u64,
+            dim: contents.info.model.dim as u64,
             rows: contents.rows.len() as u64,
             photos: contents.photos.len() as u64,
             table: self.table,

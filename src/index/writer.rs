@@ -3,16 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use super::changes::Changes;
-use super::codec::{Pins, VectorId};
-use super::folder;
-use super::hnsw;
-use super::lock::BuildLock;
-use super::snapshot::{Contents, Snapshot};
-use super::state::State;
-use super::store::{Store, StoredGraph, Writes};
-use super::verify::unreachable_rows;
 use crate::error::{Error, Result};
+use crate::identity::ModelIdentity;
+use crate::index::changes::Changes;
+use crate::index::codec::VectorId;
+use crate::index::folder::files;
+use crate::index::folder::lock::BuildLock;
+use crate::index::graph::build;
+use crate::index::snapshot::{Contents, Snapshot};
+use crate::index::store::database::{Store, StoredGraph, Writes};
+use crate::index::store::state::State;
+use crate::index::upkeep::verify::unreachable_rows;
 use crate::photo::{ContentHash, Photo, PhotoId};
 
 /// Up to so many vectors are scanned instead of searched by graph: all of a small index, and in a larger
@@ -35,30 +36,34 @@ pub struct IndexWriter {
     /// Queries see another index until [`Self::switch`].
     is_rebuild: bool,
     /// More vectors than this get a graph.
-    pub(super) graph_above: usize,
+    pub(in crate::index) graph_above: usize,
 }
 
 impl IndexWriter {
-    /// Opens the index in `dir`, or creates it there for the model that `pins` names.
+    /// Opens the index in `dir`, or creates it there for the model that `model` names.
     ///
     /// [`Error::Busy`](crate::Error::Busy) while another process has it open,
     /// [`Error::OtherModel`](crate::Error::OtherModel) if it was built with another model or other
     /// preprocessing, [`Error::Corrupt`](crate::Error::Corrupt) if anything in it is not what was written.
-    pub fn open(dir: &Path, pins: &Pins) -> Result<Self> {
-        Self::open_locked(BuildLock::acquire(dir)?, dir, pins)
+    pub fn open(dir: &Path, model: &ModelIdentity) -> Result<Self> {
+        Self::open_locked(BuildLock::acquire(dir)?, dir, model)
     }
 
     /// [`Self::open`] for the holder of the lock.
-    pub(super) fn open_locked(lock: BuildLock, dir: &Path, pins: &Pins) -> Result<Self> {
-        folder::settle_store(dir)?;
-        if !folder::has_store(dir) {
-            State::create(dir, pins)?;
-            folder::switch_to_fresh_store(dir)?;
+    pub(in crate::index) fn open_locked(
+        lock: BuildLock,
+        dir: &Path,
+        model: &ModelIdentity,
+    ) -> Result<Self> {
+        files::settle_store(dir)?;
+        if !files::has_store(dir) {
+            State::create(dir, model)?;
+            files::switch_to_fresh_store(dir)?;
         }
         let store = Store::open(dir)?;
-        let state = load(&store, dir, pins)?;
+        let state = load(&store, dir, model)?;
         // A pointer that cannot be read is replaced by the next publication.
-        let published = folder::last_published(dir);
+        let published = files::last_published(dir);
         if published.is_some_and(|published| published > state.meta.generation) {
             return Err(store.damaged("it is older than what was published from it"));
         }
@@ -70,24 +75,23 @@ impl IndexWriter {
     ///
     /// Goes on with the rebuild that was begun there and not finished, if it is for the same model and preprocessing,
     /// else begins one. Where there is no index yet this is [`Self::open`].
-    pub fn rebuild(dir: &Path, pins: &Pins) -> Result<Self> {
+    pub fn rebuild(dir: &Path, model: &ModelIdentity) -> Result<Self> {
         let lock = BuildLock::acquire(dir)?;
-        folder::settle_store(dir)?;
-        let path = folder::rebuild_path(dir);
-        let is_new =
-            !folder::has_store(dir) && matches!(folder::published_generation(dir), Ok(None));
+        files::settle_store(dir)?;
+        let path = files::rebuild_path(dir);
+        let is_new = !files::has_store(dir) && matches!(files::published_generation(dir), Ok(None));
         if is_new && !path.exists() {
-            return Self::open_locked(lock, dir, pins);
+            return Self::open_locked(lock, dir, model);
         }
-        if path.exists() && !can_go_on(dir, pins)? {
-            folder::abandon_rebuild(dir)?;
+        if path.exists() && !can_go_on(dir, model)? {
+            files::abandon_rebuild(dir)?;
         }
         if !path.exists() {
-            State::create(dir, pins)?;
-            folder::begin_rebuild(dir)?;
+            State::create(dir, model)?;
+            files::begin_rebuild(dir)?;
         }
         let store = Store::open_at(path)?;
-        let state = load(&store, dir, pins)?;
+        let state = load(&store, dir, model)?;
         Ok(Self {
             is_rebuild: true,
             ..Self::new(dir, store, lock, state)
@@ -112,8 +116,8 @@ impl IndexWriter {
     }
 
     /// What the index was begun with.
-    pub fn pins(&self) -> &Pins {
-        &self.state.meta.info.pins
+    pub fn model(&self) -> &ModelIdentity {
+        &self.state.meta.info.model
     }
 
     /// The number of photos.
@@ -192,7 +196,7 @@ impl IndexWriter {
         let published = self.publish_state();
         if published.is_err() {
             // On a full disk nothing is worth more than the space.
-            let _ = folder::remove_drafts(&self.dir);
+            let _ = files::remove_drafts(&self.dir);
         }
         published
     }
@@ -204,19 +208,19 @@ impl IndexWriter {
         if !self.is_rebuild {
             return self.publish();
         }
-        let latest = folder::latest_generation(&self.dir)?;
+        let latest = files::latest_generation(&self.dir)?;
         self.state.meta.generation = self.state.meta.generation.max(latest);
         self.commit(Changes::default())?;
         let (dir, generation) = (self.dir.clone(), self.generation());
         if let Err(error) = self.write_draft() {
             // On a full disk nothing is worth more than the space.
-            let _ = folder::remove_drafts(&dir);
+            let _ = files::remove_drafts(&dir);
             return Err(error);
         }
         let lock = self.close()?;
-        let switched = folder::switch_to_rebuild(&dir, generation);
+        let switched = files::switch_to_rebuild(&dir, generation);
         if switched.is_err() {
-            let _ = folder::remove_drafts(&dir);
+            let _ = files::remove_drafts(&dir);
         }
         drop(lock);
         switched
@@ -224,14 +228,14 @@ impl IndexWriter {
 
     fn publish_state(&self) -> Result<()> {
         let generation = self.generation();
-        let path = folder::snapshot_path(&self.dir, generation);
+        let path = files::snapshot_path(&self.dir, generation);
         let is_published =
-            folder::published_generation(&self.dir).ok().flatten() == Some(generation);
+            files::published_generation(&self.dir).ok().flatten() == Some(generation);
         if is_published && Snapshot::open(&path).is_ok() {
             return Ok(());
         }
         self.write_draft()?;
-        folder::switch_to_draft(&self.dir, generation)
+        files::switch_to_draft(&self.dir, generation)
     }
 
     /// Writes all that queries need to a file of no name yet.
@@ -251,7 +255,7 @@ impl IndexWriter {
             photos: &photos.iter().collect::<Vec<_>>(),
             graph: &graph.words,
         };
-        Snapshot::write(&folder::draft_path(&self.dir), &contents, |id| {
+        Snapshot::write(&files::draft_path(&self.dir), &contents, |id| {
             self.store.vector(id)
         })
     }
@@ -274,7 +278,7 @@ impl IndexWriter {
 
     /// Builds the graph anew if any vector came or went since it was built, or if it does not lead to all of
     /// them; false if it is as good as new.
-    pub(super) fn rebuild_graph(
+    pub(in crate::index) fn rebuild_graph(
         &mut self,
         cancel: &AtomicBool,
         progress: &mut dyn FnMut(usize, usize),
@@ -298,7 +302,7 @@ impl IndexWriter {
     }
 
     /// Closes the store; nobody else can open it while the lock lives.
-    pub(super) fn close(self) -> Result<BuildLock> {
+    pub(in crate::index) fn close(self) -> Result<BuildLock> {
         self.store.close()?;
         Ok(self.lock)
     }
@@ -317,7 +321,7 @@ impl IndexWriter {
                 .map(|value| f32::from_le_bytes(*value))
                 .collect())
         };
-        let built = hnsw::build(vectors.len(), vector, cancel, progress)?;
+        let built = build::build(vectors.len(), vector, cancel, progress)?;
         let rows = built.order.iter().map(|&number| vectors[number]);
         Ok(StoredGraph {
             vectors: rows.collect(),
@@ -362,21 +366,21 @@ impl IndexWriter {
 }
 
 /// The content of an open store of the index in `dir`.
-fn load(store: &Store, dir: &Path, pins: &Pins) -> Result<State> {
+fn load(store: &Store, dir: &Path, model: &ModelIdentity) -> Result<State> {
     let mut meta = store.meta()?.ok_or_else(|| store.damaged("it is empty"))?;
-    meta.info.pins.check(pins, dir)?;
-    meta.info.pins.follow(pins);
+    meta.info.model.check(model, dir)?;
+    meta.info.model.follow(model);
     store.remove_graphs_except(meta.graph)?;
     State::load(store, meta)
 }
 
 /// Whether the rebuild that was begun in `dir` is whole, and for this model.
-fn can_go_on(dir: &Path, pins: &Pins) -> Result<bool> {
-    let store = match Store::open_at(folder::rebuild_path(dir)) {
+fn can_go_on(dir: &Path, model: &ModelIdentity) -> Result<bool> {
+    let store = match Store::open_at(files::rebuild_path(dir)) {
         Err(Error::Corrupt { .. }) => return Ok(false),
         store => store?,
     };
-    let loaded = load(&store, dir, pins).map(drop);
+    let loaded = load(&store, dir, model).map(drop);
     // Closing a damaged store may well fail; it is not used again.
     let closed = store.close();
     match loaded {

@@ -11,8 +11,8 @@ use super::read::{Reading, Source};
 use super::roots::{is_below, is_lost};
 use super::scan::PhotoFile;
 use super::{AwayFolder, BuildEvent, BuildOptions, BuildReport};
-use crate::cache::{Filling, Kept};
-use crate::engine::Engine;
+use crate::cache::Filling;
+use crate::engine::{Engine, ImageSide};
 use crate::error::{Error, Result};
 use crate::index::{Changes, IndexWriter};
 use crate::photo::{ContentHash, Photo, PhotoId, PhotoMetadata};
@@ -250,7 +250,8 @@ impl<'a> Intake<'a> {
         let embeddings = match &self.cache {
             None => self.engine.embed_photos(&pixels)?,
             Some(cache) => {
-                let (embeddings, kept) = self.engine.embed_and_keep(cache.level(), &pixels)?;
+                let (embeddings, kept) =
+                    self.engine.embed_with_image_sides(cache.level(), &pixels)?;
                 self.keep(&photos, &kept);
                 embeddings
             }
@@ -270,7 +271,7 @@ impl<'a> Intake<'a> {
     }
 
     /// Fills the cache. That it is full or cannot be written ends the filling, not the build.
-    fn keep(&mut self, photos: &[Photo], kept: &[Kept]) {
+    fn keep(&mut self, photos: &[Photo], kept: &[ImageSide]) {
         for (photo, kept) in photos.iter().zip(kept) {
             let Some(cache) = &mut self.cache else {
                 return;

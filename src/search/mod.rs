@@ -108,7 +108,7 @@ pub struct Searcher<'a> {
 impl Searcher<'_> {
     /// Refuses a model other than the one that the index was built with.
     pub fn check(&self) -> Result<()> {
-        self.index.check_pins(&self.embedder.pins()?)
+        self.index.check_model(&self.embedder.identity()?)
     }
 
     /// Searches.

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use rayon::prelude::*;
 
 use super::{Found, Hit, SearchEvent, Searcher, by_similarity};
-use crate::cache::{CacheLevel, Kept, PhotoCache};
+use crate::cache::PhotoCache;
+use crate::engine::{CacheLevel, ImageSide};
 use crate::error::{Error, Result};
 use crate::index::Candidate;
 use crate::model::{Bridged, TextStates};
@@ -110,7 +111,7 @@ impl Searcher<'_> {
         &self,
         batch: &'c [Candidate],
         left_out: &mut LeftOut,
-    ) -> Result<(Vec<Ready<'c>>, Vec<Kept>)> {
+    ) -> Result<(Vec<Ready<'c>>, Vec<ImageSide>)> {
         let read: Vec<Result<Read>> = batch
             .par_iter()
             .map(|candidate| self.read(&candidate.photo))
@@ -137,13 +138,13 @@ impl Searcher<'_> {
             }
         }
         if !pixels.is_empty() {
-            sides.extend(self.reranker.keep(self.level(), &pixels)?);
+            sides.extend(self.reranker.image_sides(self.level(), &pixels)?);
             ready.extend(unkept);
         }
         Ok((ready, sides))
     }
 
-    /// What there is of a photo. Kept is what was computed of the content that the index knows, so it counts only
+    /// What there is of a photo. ImageSide is what was computed of the content that the index knows, so it counts only
     /// while the file holds that.
     fn read(&self, photo: &Photo) -> Result<Read> {
         let changed = if photo.is_untouched()? {
@@ -164,7 +165,7 @@ impl Searcher<'_> {
     }
 
     /// Keeps what was computed of a photo. That it cannot is told once: the answer is right without it.
-    fn store(&self, candidate: &Candidate, kept: &Kept, warnings: &mut Vec<String>) {
+    fn store(&self, candidate: &Candidate, kept: &ImageSide, warnings: &mut Vec<String>) {
         let Some(Err(error)) = self
             .cache
             .map(|cache| cache.store(candidate.photo.content_hash, kept))
@@ -184,11 +185,11 @@ impl Searcher<'_> {
     /// For each photo the logarithm of the weighted geometric mean, over all questions, of the probability
     /// that the answer is the wanted one. With one question it is that question's own log-probability. NaN where an
     /// answer is no number.
-    fn answer(&self, questions: &[Question], photos: &[Kept]) -> Result<Vec<f64>> {
+    fn answer(&self, questions: &[Question], photos: &[ImageSide]) -> Result<Vec<f64>> {
         if photos.is_empty() {
             return Ok(Vec::new());
         }
-        let photos_bridged = self.reranker.image_side(self.level(), photos)?;
+        let photos_bridged = self.reranker.bridge_image_sides(self.level(), photos)?;
         let total: f64 = questions.iter().map(|q| f64::from(q.weight.abs())).sum();
         let mut scores = vec![0f64; photos.len()];
         for question in questions {
@@ -209,7 +210,7 @@ impl Searcher<'_> {
 
 /// What there is of a candidate before the reranker computes.
 enum Read {
-    Kept(Kept),
+    Kept(ImageSide),
     Pixels(Pixels),
 }
 

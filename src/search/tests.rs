@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use candle_core::{DType, Device, Tensor};
 
 use super::*;
-use crate::cache::{CacheLevel, Kept};
 use crate::engine::EngineOptions;
+use crate::engine::{CacheLevel, ImageSide};
 use crate::index::IndexWriter;
 use crate::ingest::{BuildOptions, build};
 
@@ -58,8 +58,8 @@ impl World {
     }
 
     fn build(&self) {
-        let pins = self.engine.pins().expect("pins");
-        let mut writer = IndexWriter::open(&self.index(), &pins).expect("opens");
+        let identity = self.engine.identity().expect("identity");
+        let mut writer = IndexWriter::open(&self.index(), &identity).expect("opens");
         build(
             &mut writer,
             &self.engine,
@@ -195,12 +195,12 @@ fn a_photo_whose_match_is_no_number_is_told_and_does_not_rank() {
             .map(|photo| photo.expect("reads").1)
             .find(|photo| photo.path.ends_with(name))
             .expect("is there");
-        let Some(Kept::States(states)) = cache.load(photo.content_hash) else {
+        let Some(ImageSide::States(states)) = cache.load(photo.content_hash) else {
             panic!("{name} is not kept");
         };
         let shape = states[0].dims().to_vec();
         let nan = Tensor::full(f32::NAN, shape, &Device::Cpu).and_then(|t| t.to_dtype(DType::BF16));
-        let spoilt = Kept::States(vec![nan.expect("a tensor")]);
+        let spoilt = ImageSide::States(vec![nan.expect("a tensor")]);
         cache.store(photo.content_hash, &spoilt).expect("stores");
     };
     spoil("p.png");

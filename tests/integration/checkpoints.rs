@@ -110,7 +110,7 @@ fn a_misshapen_tensor_is_named() {
 #[test]
 fn a_missing_head_is_named_and_the_hint_says_where_it_is() {
     let engine = engine(&fixture("checkpoints/old-bin")).expect("loads");
-    let error = engine.pins().expect_err("has no ITC heads");
+    let error = engine.identity().expect_err("has no ITC heads");
     assert!(
         matches!(&error, Error::MissingHead { head, .. } if head.contains("ITC")),
         "{error}"

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use bridgetower::Engine;
+use bridgetower::engine::EngineOptions;
 use bridgetower::eval::{Dataset, evaluate};
-use bridgetower::{Engine, EngineOptions};
 
 const PICTURES: usize = 100;
 const DEPTH: usize = 20;

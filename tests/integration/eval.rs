@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use bridgetower::Engine;
+use bridgetower::engine::PairScore;
 use bridgetower::eval::{Caption, Cloze, Dataset, Evaluation, Foil, Retrieval, evaluate};
-use bridgetower::{Engine, PairScore};
 
 use crate::fixtures::{engine, fixture};
 

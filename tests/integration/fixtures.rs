@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use bridgetower::{DeviceChoice, Engine, EngineOptions, Precision};
+use bridgetower::Engine;
+use bridgetower::engine::{DeviceChoice, EngineOptions, Precision};
 use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
 

@@ -4,7 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use bridgetower::{BuildOptions, Engine, EngineOptions, IndexReader, IndexWriter, build, verify};
+use bridgetower::engine::EngineOptions;
+use bridgetower::index::{IndexReader, IndexWriter};
+use bridgetower::ingest::{BuildOptions, build};
+use bridgetower::{Engine, Index};
 
 fn copy_dir(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("creates");
@@ -46,8 +49,8 @@ fn a_build_on_an_old_index_embeds_only_what_is_new() {
             let photo = fixtures.join("pixels").join(name);
             fs::copy(photo, photos.path().join(name)).expect("copies");
         }
-        let pins = engine.pins().expect("ITC");
-        let mut writer = IndexWriter::open(dir.path(), &pins).expect("opens");
+        let model = engine.identity().expect("ITC");
+        let mut writer = IndexWriter::open(dir.path(), &model).expect("opens");
         let (options, cancel) = (BuildOptions::default(), AtomicBool::new(false));
         let folders = [photos.path().to_owned()];
         let report = build(
@@ -61,7 +64,10 @@ fn a_build_on_an_old_index_embeds_only_what_is_new() {
         let report = report.expect("builds");
         assert_eq!((report.embedded, report.recognised), (1, 4));
         drop(writer);
-        assert_eq!(verify(dir.path()).expect("reads").problems, [""; 0]);
+        assert_eq!(
+            Index::at(dir.path()).verify().expect("reads").problems,
+            [""; 0]
+        );
         // Four have moved here. The fifth, of a folder that is not there, waits for it.
         assert_eq!(IndexReader::open(dir.path()).expect("opens").len(), 6);
         formats += 1;

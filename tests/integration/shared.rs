@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use bridgetower::{
-    BuildOptions, BuildReport, Engine, IndexReader, IndexWriter, QueryOptions, Searcher, Term,
-    build, verify,
-};
+use bridgetower::index::{IndexReader, IndexWriter};
+use bridgetower::ingest::{BuildOptions, BuildReport, build};
+use bridgetower::search::{QueryOptions, Searcher};
+use bridgetower::{Engine, Index, Term};
 
 use crate::fixtures::engine;
 
@@ -21,7 +21,7 @@ fn shared(folder: &str) -> Option<PathBuf> {
 }
 
 fn build_index(engine: &Engine, index: &Path, photos: PathBuf) -> BuildReport {
-    let mut writer = IndexWriter::open(index, &engine.pins().expect("ITC")).expect("opens");
+    let mut writer = IndexWriter::open(index, &engine.identity().expect("ITC")).expect("opens");
     let (options, cancel) = (BuildOptions::default(), AtomicBool::new(false));
     build(
         &mut writer,
@@ -74,7 +74,13 @@ fn hostile_files_are_indexed_or_skipped_with_a_reason() {
             .iter()
             .all(|embedding| embedding.cosine(&upright[0]) > 0.99)
     );
-    assert!(verify(dir.path()).expect("verifies").problems.is_empty());
+    assert!(
+        Index::at(dir.path())
+            .verify()
+            .expect("verifies")
+            .problems
+            .is_empty()
+    );
 }
 
 #[test]

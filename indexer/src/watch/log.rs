@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use bridgetower::BuildReport;
+use bridgetower::ingest::BuildReport;
 use bt_cli::{OutputArgs, add_path, add_paths, counted, print_json};
 use jiff::ZonedDateTime;
 use serde_json::{Value, json};

@@ -18,9 +18,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bridgetower::{
-    AwayFolder, BuildReport, Compare, Engine, Error, IndexReader, IndexWriter, survey,
-};
+use bridgetower::index::IndexWriter;
+use bridgetower::ingest::{AwayFolder, BuildReport, Compare, survey};
+use bridgetower::{Engine, Error};
 use bt_cli::DONE;
 
 use self::events::{Bell, Events};
@@ -47,12 +47,12 @@ pub fn watch(program: &Program, args: &WatchArgs) -> anyhow::Result<u8> {
     job.options.settle = Duration::from_secs(args.settle);
     let folders = followed(&job)?;
     let engine = job.load()?;
-    engine.pins()?;
+    engine.identity()?;
     program.output.note(job.describe(&engine));
     let events = if args.no_events {
         None
     } else {
-        Events::new(&job.dir, &bell, args.build.select.follow)
+        Events::new(job.index.dir(), &bell, args.build.select.follow)
     };
     let mut watch = Watch {
         log: Log::new(&program.output, args.build.json),
@@ -212,7 +212,7 @@ impl Watch<'_> {
     fn update_present(&mut self, anyway: bool) -> anyhow::Result<Seen> {
         if !anyway {
             // An index that cannot be read is one for a build to mend, or to give up on.
-            if let Ok(index) = IndexReader::open(&self.job.dir) {
+            if let Ok(index) = self.job.index.reader() {
                 self.photos = index.len();
                 let started = Instant::now();
                 let found = survey(&index, &self.job.folders, &self.job.options)?;
@@ -277,10 +277,10 @@ impl Watch<'_> {
 
     /// Opens the index as soon as no other process has it open for changes.
     fn open(&mut self, engine: &Engine) -> anyhow::Result<IndexWriter> {
-        let pins = engine.pins()?;
+        let model = engine.identity()?;
         let mut is_told = false;
         loop {
-            match self.job.open(&pins, self.rebuild) {
+            match self.job.open(&model, self.rebuild) {
                 Err(Error::Busy { pid, .. }) => {
                     if !std::mem::replace(&mut is_told, true) {
                         self.log.busy(pid)?;

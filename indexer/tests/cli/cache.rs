@@ -3,16 +3,17 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use bridgetower::{
-    CacheLevel, Engine, EngineOptions, IndexReader, PhotoCache, QueryOptions, Searcher, Term,
-    cache_path,
-};
+use bridgetower::cache::{CacheLevel, PhotoCache};
+use bridgetower::engine::EngineOptions;
+use bridgetower::index::IndexReader;
+use bridgetower::search::{QueryOptions, Searcher};
+use bridgetower::{Engine, Index, Term};
 
 use super::{World, files_below, fixture, json};
 
 /// The kept files, and when each was written or last served.
 fn kept(world: &World) -> Vec<(PathBuf, SystemTime)> {
-    let cache = cache_path(&world.index());
+    let cache = Index::at(world.index()).cache_dir();
     let mut files = if cache.exists() {
         files_below(&cache)
     } else {
@@ -59,7 +60,11 @@ fn the_first_query_finds_what_the_build_kept() {
         };
         let elsewhere = tempfile::tempdir().expect("tempdir");
         let computed = search(elsewhere.path().into());
-        assert_eq!(search(cache_path(&world.index())), computed, "{typed}");
+        assert_eq!(
+            search(Index::at(world.index()).cache_dir()),
+            computed,
+            "{typed}"
+        );
         let after = kept(&world);
         for ((path, written), (same, served)) in before.iter().zip(&after) {
             assert_eq!(path, same, "{typed}");
@@ -101,6 +106,6 @@ fn a_full_or_faulty_cache_is_told_once_and_stops_no_build() {
     assert_eq!(kept(&world), []);
     let world = World::new();
     std::fs::create_dir(world.index()).expect("creates");
-    std::fs::write(cache_path(&world.index()), b"no folder").expect("writes");
+    std::fs::write(Index::at(world.index()).cache_dir(), b"no folder").expect("writes");
     build(&world, "2048", "the cache cannot be written");
 }

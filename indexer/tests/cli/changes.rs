@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use bridgetower::{Changes, IndexReader, IndexWriter, Photo};
+use bridgetower::Photo;
+use bridgetower::index::{Changes, IndexReader, IndexWriter};
 use serde_json::Value;
 
 use crate::{World, fixture, json};
@@ -59,8 +60,8 @@ fn build(world: &World, flag: &str) -> Value {
 
 /// Changes what the index holds of all photos.
 fn edit(world: &World, edit: impl Fn(&mut Photo)) {
-    let pins = IndexReader::open(&world.index()).expect("opens");
-    let mut writer = IndexWriter::open(&world.index(), pins.pins()).expect("opens");
+    let identity = IndexReader::open(&world.index()).expect("opens");
+    let mut writer = IndexWriter::open(&world.index(), identity.model()).expect("opens");
     let update = writer.photos().map(|(id, photo)| {
         let mut photo = photo.clone();
         edit(&mut photo);

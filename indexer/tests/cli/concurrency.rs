@@ -10,7 +10,9 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use bridgetower::{ContentHash, Embedding, IndexReader, SearchOptions, Status};
+use bridgetower::Embedding;
+use bridgetower::index::{IndexReader, SearchOptions, Status};
+use bridgetower::photo::ContentHash;
 
 use crate::World;
 use crate::crash::{change_photos, start_build};

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use bridgetower::{
-    ContentHash, Embedding, Engine, EngineOptions, Error, IndexReader, IndexWriter, Photo, Pins,
-    SearchOptions,
-};
+use bridgetower::engine::EngineOptions;
+use bridgetower::index::{IndexReader, IndexWriter, ModelIdentity, SearchOptions};
+use bridgetower::photo::ContentHash;
+use bridgetower::{Embedding, Engine, Error, Index, Photo};
 
 use crate::{World, fixture, setting};
 
@@ -69,7 +69,7 @@ const FOLDERS: [&str; 3] = ["a", "b", "c"];
 struct Campaign {
     world: World,
     photos: PathBuf,
-    pins: Pins,
+    identity: ModelIdentity,
     random: Random,
     pictures: usize,
     /// Photos that the store held when it was last looked at, and has no reason not to hold.
@@ -94,7 +94,7 @@ impl Campaign {
         }
         Self {
             photos: world.photos().canonicalize().expect("exists"),
-            pins: engine.and_then(|engine| engine.pins()).expect("loads"),
+            identity: engine.and_then(|engine| engine.identity()).expect("loads"),
             world,
             random: Random(seed),
             pictures: 0,
@@ -228,9 +228,9 @@ impl Campaign {
             assert!(self.durable.is_empty(), "the store is gone");
             return;
         }
-        let report = bridgetower::verify(&self.world.index()).expect("verifies");
+        let report = Index::at(self.world.index()).verify().expect("verifies");
         assert_eq!(report.problems, [""; 0]);
-        let writer = IndexWriter::open(&self.world.index(), &self.pins).expect("opens");
+        let writer = IndexWriter::open(&self.world.index(), &self.identity).expect("opens");
         let stored = writer
             .photos()
             .map(|(_, photo)| (photo.path.clone(), photo.clone()));

@@ -12,9 +12,10 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use bridgetower::{
-    Changes, ContentHash, Embedding, Engine, EngineOptions, IndexWriter, Photo, PhotoMetadata,
-};
+use bridgetower::engine::EngineOptions;
+use bridgetower::index::{Changes, IndexWriter};
+use bridgetower::photo::{ContentHash, PhotoMetadata};
+use bridgetower::{Embedding, Engine, Photo};
 use serde_json::Value;
 
 use crate::{World, crash, files_below, fixture};
@@ -93,7 +94,7 @@ impl Subject {
         let model = model.to_str().expect("UTF-8");
         let engine =
             Engine::load(model, &EngineOptions::default(), &mut |_, _, _| {}).expect("loads");
-        let pins = engine.pins().expect("ITC");
+        let identity = engine.identity().expect("ITC");
         let mut random = Random(7);
         let photos = (0..4500_u64).map(|number| {
             let mut hash = [0; 32];
@@ -106,14 +107,14 @@ impl Subject {
                 content_hash: ContentHash(hash),
                 metadata: PhotoMetadata::default(),
             };
-            let values = (0..pins.dim).map(|_| random.below(2001) as f32 - 1000.0);
+            let values = (0..identity.dim).map(|_| random.below(2001) as f32 - 1000.0);
             (photo, Embedding::new(values.collect()).expect("no zero"))
         });
         let changes = Changes {
             insert: photos.collect(),
             ..Changes::default()
         };
-        let mut writer = IndexWriter::open(&world.index(), &pins).expect("opens");
+        let mut writer = IndexWriter::open(&world.index(), &identity).expect("opens");
         writer.commit(changes).expect("commits");
         let built = writer.rebuild_graph_if_stale(&AtomicBool::new(false), &mut |_, _| {});
         assert!(built.expect("builds"));

@@ -12,10 +12,11 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use bridgetower::{
-    BuildOptions, Changes, Embedding, Engine, EngineOptions, Error, IndexReader, IndexWriter,
-    Photo, PhotoId, Pins,
-};
+use bridgetower::engine::EngineOptions;
+use bridgetower::index::{Changes, IndexReader, IndexWriter, ModelIdentity};
+use bridgetower::ingest::BuildOptions;
+use bridgetower::photo::PhotoId;
+use bridgetower::{Embedding, Engine, Error, Index, Photo};
 
 use crate::{World, crash, fixture, setting};
 
@@ -123,7 +124,7 @@ enum Outcome {
 struct Lab {
     world: World,
     engine: Engine,
-    pins: Pins,
+    identity: ModelIdentity,
 }
 
 impl Lab {
@@ -136,11 +137,11 @@ impl Lab {
         let model = model.to_str().expect("UTF-8");
         let engine = Engine::load(model, &EngineOptions::default(), &mut |_, _, _| {});
         let engine = engine.expect("loads");
-        let pins = engine.pins().expect("can index");
+        let identity = engine.identity().expect("can index");
         Self {
             world,
             engine,
-            pins,
+            identity,
         }
     }
 
@@ -163,10 +164,10 @@ impl Lab {
     }
 
     fn build(&self, index: &Path) {
-        let mut writer = IndexWriter::open(index, &self.pins).expect("opens");
+        let mut writer = IndexWriter::open(index, &self.identity).expect("opens");
         let (options, cancel) = (BuildOptions::default(), AtomicBool::new(false));
         let photos = [self.world.photos()];
-        let built = bridgetower::build(
+        let built = bridgetower::ingest::build(
             &mut writer,
             &self.engine,
             &photos,
@@ -202,7 +203,9 @@ impl Lab {
     fn import(&self) -> Scenario {
         let export = self.at("export");
         let earlier = IndexReader::open(&self.at("earlier")).expect("opens");
-        bridgetower::export(&earlier, &export, false, &mut |_, _| {}).expect("exports");
+        earlier
+            .export(&export, false, &mut |_, _| {})
+            .expect("exports");
         self.scenario("import", None, &["import", export.to_str().expect("UTF-8")])
     }
 
@@ -210,14 +213,14 @@ impl Lab {
     fn compaction(&self) -> Scenario {
         let wasteful = self.at("wasteful");
         self.build(&wasteful);
-        let mut writer = IndexWriter::open(&wasteful, &self.pins).expect("opens");
+        let mut writer = IndexWriter::open(&wasteful, &self.identity).expect("opens");
         let mut random = crash::Random(1);
         let mut added: Vec<PhotoId> = Vec::new();
         let (_, like) = writer.photos().next().expect("a photo");
         let like = like.clone();
         for round in 0..8 {
             let insert = (0..400).map(|number| {
-                let values = (0..self.pins.dim)
+                let values = (0..self.identity.dim)
                     .map(|_| random.below(1000) as f32 - 500.5)
                     .collect();
                 let path = format!("/elsewhere/{round}/{number}.png").into();
@@ -261,7 +264,7 @@ impl Lab {
     fn later_rebuild(&self) -> Scenario {
         let begun = self.at("begun");
         self.build(&begun);
-        drop(IndexWriter::rebuild(&begun, &self.pins).expect("opens"));
+        drop(IndexWriter::rebuild(&begun, &self.identity).expect("opens"));
         self.scenario("later rebuild", Some("begun"), &REBUILD)
     }
 
@@ -375,7 +378,7 @@ impl Lab {
             );
         }
         assert_eq!(
-            bridgetower::verify(index).expect("verifies").problems,
+            Index::at(index).verify().expect("verifies").problems,
             [""; 0]
         );
     }
@@ -405,7 +408,7 @@ impl Durable {
         let copy = lab.at("looked-at");
         let _ = fs::remove_dir_all(&copy);
         copy_folder(index, &copy);
-        let exists = match bridgetower::verify(&copy) {
+        let exists = match Index::at(&copy).verify() {
             Err(Error::NoIndex { .. }) => false,
             report => {
                 assert_eq!(report.expect("verifies").problems, [""; 0]);
@@ -421,7 +424,7 @@ impl Durable {
             }
         };
         let generation = if exists {
-            let writer = IndexWriter::open(&copy, &lab.pins).expect("opens");
+            let writer = IndexWriter::open(&copy, &lab.identity).expect("opens");
             writer.generation()
         } else {
             0

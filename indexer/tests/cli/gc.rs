@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use bridgetower::{IndexReader, IndexWriter};
+use bridgetower::index::{IndexReader, IndexWriter};
 
 use crate::{World, json, refused};
 
@@ -70,7 +70,7 @@ fn another_builder_is_not_disturbed_and_open_snapshots_stay_readable() {
     world.build();
     let reader = IndexReader::open(&world.index()).expect("opens");
     let snapshot = world.index().join("snapshot-00000000000000ff.bt");
-    let writer = IndexWriter::open(&world.index(), reader.pins()).expect("opens");
+    let writer = IndexWriter::open(&world.index(), reader.model()).expect("opens");
     fs::write(&snapshot, "old").expect("writes");
     let by_us = format!("by process {}", std::process::id());
     refused(&mut world.bt_index(["gc"]), &by_us, "queries work");

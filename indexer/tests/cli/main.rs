@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use assert_cmd::Command;
-use bridgetower::{IndexReader, SearchOptions};
+use bridgetower::index::{IndexReader, SearchOptions};
 use serde_json::Value;
 
 /// What has not come by then never comes.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use bridgetower::IndexReader;
+use bridgetower::index::IndexReader;
 
 use crate::crash::{draw_many, start_rebuild};
 use crate::{World, fixture, refused};

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant, SystemTime};
 
-use bridgetower::{IndexReader, IndexWriter};
+use bridgetower::index::{IndexReader, IndexWriter};
 use serde_json::Value;
 
 use crate::{LONG, World, crash, fixture, refused};
@@ -350,11 +350,11 @@ fn a_scan_finds_what_no_event_tells() {
 fn another_builder_is_waited_for() {
     let world = settled();
     world.build();
-    let pins = IndexReader::open(&world.index())
+    let identity = IndexReader::open(&world.index())
         .expect("opens")
-        .pins()
+        .model()
         .clone();
-    let other = IndexWriter::open(&world.index(), &pins).expect("opens");
+    let other = IndexWriter::open(&world.index(), &identity).expect("opens");
     add(&world, "new.png");
     set_age(&world, "new.png", 1000);
     let watch = Watch::start(&world);

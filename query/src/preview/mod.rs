@@ -7,7 +7,8 @@ mod terminal;
 use std::io::IsTerminal;
 
 use anyhow::ensure;
-use bridgetower::{Encoded, Error, Photo};
+use bridgetower::processor::Encoded;
+use bridgetower::{Error, Photo};
 use clap::ValueEnum;
 
 use self::terminal::Screen;

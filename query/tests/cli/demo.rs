@@ -17,8 +17,8 @@ fn gallery() -> World {
 
 #[test]
 fn an_index_remembers_the_demo_model_by_its_name() {
-    let index = bridgetower::IndexReader::open(&gallery().index()).expect("opens");
-    assert_eq!(index.pins().model_name, "demo");
+    let index = bridgetower::index::IndexReader::open(&gallery().index()).expect("opens");
+    assert_eq!(index.model().name, "demo");
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn words_find_the_picture_that_shows_them() {
 #[test]
 fn results_end_where_the_calibration_says() {
     let world = gallery();
-    let options = bridgetower::EngineOptions::default();
+    let options = bridgetower::engine::EngineOptions::default();
     let engine = bridgetower::Engine::load("demo", &options, &mut |_, _, _| {}).expect("loads");
     let least = f64::from(engine.min_score().expect("is calibrated"));
     let scores = |arguments: &[&str]| -> Vec<f64> {

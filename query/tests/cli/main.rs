@@ -19,7 +19,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use assert_cmd::Command;
-use bridgetower::{BuildOptions, Engine, EngineOptions, IndexWriter, build};
+use bridgetower::Engine;
+use bridgetower::engine::EngineOptions;
+use bridgetower::index::IndexWriter;
+use bridgetower::ingest::{BuildOptions, build};
 use serde_json::Value;
 
 const PHOTOS: [&str; 6] = [
@@ -69,7 +72,7 @@ impl World {
         let engine =
             Engine::load(model, &EngineOptions::default(), &mut |_, _, _| {}).expect("loads");
         let mut writer =
-            IndexWriter::open(&world.index(), &engine.pins().expect("ITC")).expect("opens");
+            IndexWriter::open(&world.index(), &engine.identity().expect("ITC")).expect("opens");
         let (options, cancel) = (BuildOptions::default(), AtomicBool::new(false));
         build(
             &mut writer,

@@ -17,14 +17,14 @@ use std::sync::atomic::AtomicBool;
 use super::{Rng, build, copy_dir, embeddings, open, photo, problems};
 use crate::embedding::Embedding;
 use crate::index::codec::Meta;
-use crate::index::compact::compact;
-use crate::index::graph::{Effort, FlatGraph, flatten};
-use crate::index::hnsw;
+use crate::index::graph::build;
+use crate::index::graph::flat::{Effort, FlatGraph, flatten};
+use crate::index::graph::similarity::{Matrix, dot};
 use crate::index::reader::{IndexReader, SearchOptions};
-use crate::index::repair::repair;
-use crate::index::similarity::{Matrix, dot};
-use crate::index::store::{Store, Writes};
-use crate::index::verify::verify;
+use crate::index::store::database::{Store, Writes};
+use crate::index::upkeep::compact::compact;
+use crate::index::upkeep::repair::repair;
+use crate::index::upkeep::verify::verify;
 
 /// Bursts of photos, and others.
 struct Kind {
@@ -74,7 +74,7 @@ fn recall(values: &[f32], step: usize, ef: usize) -> f64 {
     let vectors = Matrix { values, dim: DIM };
     let vector = |number| Ok(vectors.row(number as u32).to_vec());
     let cancel = AtomicBool::new(false);
-    let built = hnsw::build(vectors.rows(), vector, &cancel, &mut |_, _| {}).unwrap();
+    let built = build::build(vectors.rows(), vector, &cancel, &mut |_, _| {}).unwrap();
     let graph = FlatGraph::view(&built.words).unwrap();
     graph.check().unwrap();
     assert_eq!(graph.unreachable(), [0; 0]);
@@ -163,7 +163,7 @@ fn the_same_vectors_give_the_same_graph_on_any_number_of_threads() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
         let vector = |number| Ok(vectors.row(number as u32).to_vec());
         let cancel = AtomicBool::new(false);
-        let build = || hnsw::build(vectors.rows(), vector, &cancel, &mut |_, _| {}).unwrap();
+        let build = || build::build(vectors.rows(), vector, &cancel, &mut |_, _| {}).unwrap();
         let built = pool.build().unwrap().install(build);
         (built.order, built.words)
     };

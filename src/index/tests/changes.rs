@@ -7,9 +7,9 @@ use super::{Rng, build, ids, open, photo, problems};
 use crate::embedding::Embedding;
 use crate::error::{Error, Result};
 use crate::index::Changes;
-use crate::index::folder::published_generation;
+use crate::index::folder::files::published_generation;
 use crate::index::reader::{IndexReader, SearchOptions};
-use crate::index::status::Status;
+use crate::index::upkeep::status::Status;
 use crate::photo::{Photo, PhotoId};
 
 #[test]

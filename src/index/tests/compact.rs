@@ -4,14 +4,14 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use super::{Rng, build, insert, open, photo, pins, problems, rebuild_graph};
+use super::{Rng, build, identity, insert, open, photo, problems, rebuild_graph};
 use crate::embedding::Embedding;
 use crate::error::{Error, Result};
 use crate::index::Changes;
-use crate::index::compact::{CompactReport, compact, rewrite_store};
 use crate::index::reader::IndexReader;
-use crate::index::status::Status;
-use crate::index::store::{Store, StoredGraph};
+use crate::index::store::database::{Store, StoredGraph};
+use crate::index::upkeep::compact::{CompactReport, compact, rewrite_store};
+use crate::index::upkeep::status::Status;
 use crate::photo::{Photo, PhotoId};
 
 fn compacted(dir: &Path) -> Result<CompactReport> {
@@ -141,5 +141,5 @@ fn a_cancelled_compaction_changes_nothing() {
     assert!(matches!(cancelled, Err(Error::Cancelled)));
     assert_eq!(Status::read(dir.path()).unwrap().graph_rows, 0);
     assert_eq!(problems(dir.path()), [""; 0]);
-    drop(crate::index::IndexWriter::open(dir.path(), &pins()).unwrap());
+    drop(crate::index::IndexWriter::open(dir.path(), &identity()).unwrap());
 }

@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use super::{Rng, build, copy_dir, files, insert, open, photo, pins, problems};
+use super::{Rng, build, copy_dir, files, identity, insert, open, photo, problems};
 use crate::embedding::Embedding;
 use crate::error::{Error, Result};
-use crate::index::folder::{published_generation, snapshot_path, store_path};
+use crate::index::folder::files::{published_generation, snapshot_path, store_path};
 use crate::index::reader::{IndexReader, SearchOptions};
-use crate::index::store::{Store, StoredGraph};
+use crate::index::store::database::{Store, StoredGraph};
 use crate::index::writer::IndexWriter;
 use crate::photo::Photo;
 
@@ -96,7 +96,7 @@ fn damage_to_the_store_never_panics_and_never_loses_photos_silently() {
             bytes[position] ^= 1 << rng.below(8);
         }
         fs::write(path, &bytes).unwrap();
-        match IndexWriter::open(dir.path(), &pins()) {
+        match IndexWriter::open(dir.path(), &identity()) {
             Ok(writer) => assert_eq!(
                 writer.len(),
                 200,

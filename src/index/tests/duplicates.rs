@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::{DIM, Rng, build, insert, open, photo, rebuild_graph};
 use crate::embedding::Embedding;
-use crate::index::duplicates::{DuplicateGroup, DuplicateOptions, Duplicates, duplicates};
 use crate::index::reader::IndexReader;
+use crate::index::upkeep::duplicates::{DuplicateGroup, DuplicateOptions, Duplicates};
 use crate::index::{Changes, IndexWriter};
 use crate::photo::{ContentHash, Photo, PhotoId};
 
@@ -15,7 +15,7 @@ fn find(dir: &Path, similarity: Option<f32>) -> Duplicates {
         similarity,
         on_disk: false,
     };
-    duplicates(&reader, &options, &mut |_, _| {}).unwrap()
+    reader.duplicates(&options, &mut |_, _| {}).unwrap()
 }
 
 /// The ids of the photos of each group, sorted.
@@ -217,7 +217,9 @@ fn links_and_missing_files_are_left_out() {
     insert(&mut writer, photos.collect());
     writer.publish().unwrap();
     let reader = IndexReader::open(&index).unwrap();
-    let found = duplicates(&reader, &DuplicateOptions::default(), &mut |_, _| {}).unwrap();
+    let found = reader
+        .duplicates(&DuplicateOptions::default(), &mut |_, _| {})
+        .unwrap();
     assert_eq!((found.groups.len(), found.left_out), (1, 4));
     let [content] = &found.groups[0].contents[..] else {
         panic!("{found:?}")

@@ -5,17 +5,18 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use super::copy_dir;
-use super::{build, embeddings, insert, photo, pins, problems};
+use super::{build, embeddings, identity, insert, photo, problems};
 use crate::embedding::Embedding;
 use crate::error::Error;
 use crate::index::codec::{FORMAT, OLDEST_FORMAT, seal_as};
-use crate::index::folder::{published_generation, snapshot_path, store_path};
+use crate::index::folder::files::{published_generation, snapshot_path, store_path};
 use crate::index::reader::{Candidate, IndexReader, SearchOptions};
-use crate::index::repair::repair;
 use crate::index::snapshot::reseal;
-use crate::index::store::{Store, Writes};
-use crate::index::verify::verify;
-use crate::index::{Changes, IndexWriter, export, import};
+use crate::index::store::database::{Store, Writes};
+use crate::index::transfer::import;
+use crate::index::upkeep::repair::repair;
+use crate::index::upkeep::verify::verify;
+use crate::index::{Changes, IndexWriter};
 use crate::photo::{Photo, PhotoId};
 
 /// What `tests/fixtures/make_index.sh` made.
@@ -49,7 +50,7 @@ fn indexes_of_all_formats_are_searched_and_built_on() {
         // The export was made by the program that made the index.
         let reader = IndexReader::open(dir.path()).unwrap();
         let out = dir.path().join("out");
-        export(&reader, &out, false, &mut |_, _| {}).unwrap();
+        reader.export(&out, false, &mut |_, _| {}).unwrap();
         for name in ["photos.jsonl", "embeddings.npy"] {
             let then = fixture(format).join("export").join(name);
             assert_eq!(
@@ -69,8 +70,8 @@ fn indexes_of_all_formats_are_searched_and_built_on() {
             assert!(found.is_sorted_by(|a, b| a.similarity >= b.similarity));
         }
 
-        let mut writer = IndexWriter::open(dir.path(), reader.pins()).unwrap();
-        let new = Embedding::new(vec![1.0; reader.pins().dim]).unwrap();
+        let mut writer = IndexWriter::open(dir.path(), reader.model()).unwrap();
+        let new = Embedding::new(vec![1.0; reader.model().dim]).unwrap();
         insert(&mut writer, vec![(photo(1), new)]);
         writer.publish().unwrap();
         drop(writer);
@@ -107,7 +108,7 @@ fn a_later_format_is_refused_everywhere() {
             writes.put_raw_meta(&seal_as(FORMAT + 1, *b"nobody knows"));
             store.write(writes).unwrap();
             store.close().unwrap();
-            is_refused(IndexWriter::open(dir.path(), &pins()).err());
+            is_refused(IndexWriter::open(dir.path(), &identity()).err());
         } else {
             let generation = published_generation(dir.path()).unwrap().unwrap();
             let path = snapshot_path(dir.path(), generation);
@@ -145,11 +146,11 @@ fn a_record_that_is_out_of_date_is_noticed_and_replaced() {
     writes.put_photo(PhotoId(2), &record).unwrap();
     store.write(writes).unwrap();
     store.close().unwrap();
-    let refused = IndexWriter::open(dir.path(), &pins());
+    let refused = IndexWriter::open(dir.path(), &identity());
     assert!(matches!(refused, Err(Error::Corrupt { reason, .. }) if reason.contains("last")));
     assert!(!problems(dir.path()).is_empty());
     repair(dir.path(), &AtomicBool::new(false), &mut |_| {}).unwrap();
     assert_eq!(problems(dir.path()), [""; 0]);
-    let writer = IndexWriter::open(dir.path(), &pins()).unwrap();
+    let writer = IndexWriter::open(dir.path(), &identity()).unwrap();
     assert_eq!(writer.photo(PhotoId(2)), Some(&moved));
 }

@@ -4,15 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Rng, build, insert, open, photo, pins, problems};
+use super::{Rng, build, identity, insert, open, photo, problems};
 use crate::embedding::Embedding;
 use crate::error::Error;
-use crate::index::codec::Pins;
-use crate::index::folder::destroy;
-use crate::index::lock::builder;
+use crate::identity::ModelIdentity;
+use crate::index::folder::destroy::destroy;
+use crate::index::folder::lock::builder;
 use crate::index::reader::{IndexReader, SearchOptions};
-use crate::index::status::Status;
-use crate::index::verify::verify;
+use crate::index::upkeep::status::Status;
+use crate::index::upkeep::verify::verify;
 use crate::index::{Changes, IndexWriter};
 use crate::photo::Photo;
 use crate::processor::READING;
@@ -33,7 +33,7 @@ fn what_is_committed_and_published_is_found() {
     writer.publish().unwrap();
 
     let reader = IndexReader::open(dir.path()).unwrap();
-    assert_eq!((reader.len(), reader.pins()), (50, &pins()));
+    assert_eq!((reader.len(), reader.model()), (50, &identity()));
     for (number, embedding) in embeddings.iter().enumerate() {
         let best = &reader
             .search(embedding, 3, &SearchOptions::default())
@@ -140,7 +140,7 @@ fn a_second_writer_is_refused() {
     let writer = open(dir.path());
     let pid = std::process::id();
     assert!(
-        matches!(IndexWriter::open(dir.path(), &pins()), Err(Error::Busy { pid: p, .. }) if p == pid)
+        matches!(IndexWriter::open(dir.path(), &identity()), Err(Error::Busy { pid: p, .. }) if p == pid)
     );
     assert!(matches!(verify(dir.path()), Err(Error::Busy { .. })));
     assert!(matches!(destroy(dir.path()), Err(Error::Busy { .. })));
@@ -153,21 +153,24 @@ fn a_second_writer_is_refused() {
 fn another_model_or_preprocessing_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     build(dir.path(), &[Rng(4).embedding()]);
-    let renamed = Pins {
-        model_name: "elsewhere/tiny".into(),
-        ..pins()
+    let renamed = ModelIdentity {
+        name: "elsewhere/tiny".into(),
+        ..identity()
     };
     IndexWriter::open(dir.path(), &renamed).unwrap();
     for other in [
-        Pins {
-            model_fingerprint: "fedcba9876543210".into(),
-            ..pins()
+        ModelIdentity {
+            fingerprint: "fedcba9876543210".into(),
+            ..identity()
         },
-        Pins {
+        ModelIdentity {
             preprocessing: "512 px".into(),
-            ..pins()
+            ..identity()
         },
-        Pins { dim: 8, ..pins() },
+        ModelIdentity {
+            dim: 8,
+            ..identity()
+        },
     ] {
         let refused = IndexWriter::open(dir.path(), &other);
         assert!(
@@ -182,13 +185,13 @@ fn a_model_that_was_moved_is_remembered_at_its_new_place() {
     let dir = tempfile::tempdir().unwrap();
     let (here, there) = (dir.path().join("here"), dir.path().join("there"));
     fs::create_dir(&here).unwrap();
-    let at = |place: &Path| Pins {
-        model_name: place.display().to_string(),
-        ..pins()
+    let at = |place: &Path| ModelIdentity {
+        name: place.display().to_string(),
+        ..identity()
     };
     let index = dir.path().join("index");
-    let build = |pins: &Pins| {
-        let mut writer = IndexWriter::open(&index, pins).unwrap();
+    let build = |identity: &ModelIdentity| {
+        let mut writer = IndexWriter::open(&index, identity).unwrap();
         let roots = Some(vec!["/photos".into()]);
         writer
             .commit(Changes {
@@ -198,20 +201,20 @@ fn a_model_that_was_moved_is_remembered_at_its_new_place() {
             .unwrap();
         writer.publish().unwrap();
         let reader = IndexReader::open(&index).unwrap();
-        reader.pins().model_name.clone()
+        reader.model().name.clone()
     };
     let (old, new) = (at(&here), at(&there));
-    assert_eq!(build(&old), old.model_name);
+    assert_eq!(build(&old), old.name);
     // A second copy changes nothing while the first one is there.
     fs::create_dir(&there).unwrap();
-    assert_eq!(build(&new), old.model_name);
+    assert_eq!(build(&new), old.name);
     fs::remove_dir(&here).unwrap();
-    assert_eq!(build(&new), new.model_name);
-    assert_eq!(build(&old), new.model_name);
+    assert_eq!(build(&new), new.name);
+    assert_eq!(build(&old), new.name);
     // A hub id names no folder that could be gone.
-    let hub = Pins {
-        model_name: "a/b".into(),
-        ..pins()
+    let hub = ModelIdentity {
+        name: "a/b".into(),
+        ..identity()
     };
     fs::remove_dir(&there).unwrap();
     assert_eq!(build(&hub), "a/b");
@@ -222,17 +225,17 @@ fn a_model_that_was_moved_is_remembered_at_its_new_place() {
 fn an_index_that_read_colours_otherwise_goes_on_working_and_says_so() {
     let dir = tempfile::tempdir().unwrap();
     build(dir.path(), &[Rng(4).embedding()]);
-    let now = Pins {
-        preprocessing: format!("{}{READING}", pins().preprocessing),
-        ..pins()
+    let now = ModelIdentity {
+        preprocessing: format!("{}{READING}", identity().preprocessing),
+        ..identity()
     };
     assert!(!now.is_of_earlier_reading());
     let writer = IndexWriter::open(dir.path(), &now).unwrap();
-    assert!(writer.pins().is_of_earlier_reading());
+    assert!(writer.model().is_of_earlier_reading());
     drop(writer);
     IndexReader::open(dir.path())
         .unwrap()
-        .check_pins(&now)
+        .check_model(&now)
         .unwrap();
 }
 

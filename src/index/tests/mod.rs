@@ -19,11 +19,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use super::codec::Pins;
 use super::reader::Candidate;
-use super::verify::verify;
+use super::upkeep::verify::verify;
 use super::{Changes, IndexWriter};
 use crate::embedding::Embedding;
+use crate::identity::ModelIdentity;
 use crate::photo::{ContentHash, Photo, PhotoId, PhotoMetadata};
 
 const DIM: usize = 16;
@@ -64,10 +64,10 @@ impl Rng {
     }
 }
 
-fn pins() -> Pins {
-    Pins {
-        model_name: "tiny".into(),
-        model_fingerprint: "0123456789abcdef".into(),
+fn identity() -> ModelIdentity {
+    ModelIdentity {
+        name: "tiny".into(),
+        fingerprint: "0123456789abcdef".into(),
         preprocessing: "288 px".into(),
         dim: DIM,
     }
@@ -90,7 +90,7 @@ fn photo(number: usize) -> Photo {
 }
 
 fn open(dir: &Path) -> IndexWriter {
-    IndexWriter::open(dir, &pins()).unwrap()
+    IndexWriter::open(dir, &identity()).unwrap()
 }
 
 fn insert(writer: &mut IndexWriter, insert: Vec<(Photo, Embedding)>) {

@@ -15,10 +15,10 @@ use tempfile::TempDir;
 use super::{Rng, copy_dir, open, photo, problems};
 use crate::embedding::Embedding;
 use crate::error::{Error, Result};
-use crate::index::compact::{compact, rewrite_store};
+use crate::index::graph::similarity::dot;
 use crate::index::reader::{IndexReader, SearchOptions};
-use crate::index::similarity::dot;
-use crate::index::store::failing::{self, Moment};
+use crate::index::store::database::failing::{self, Moment};
+use crate::index::upkeep::compact::{compact, rewrite_store};
 use crate::index::{Changes, IndexWriter, Plan};
 use crate::photo::{Photo, PhotoId};
 

@@ -14,11 +14,11 @@ use super::transfer::{content, export_of, import_from, names_in, small_index};
 use super::{DIM, Rng, build, problems};
 use crate::error::{Error, Result};
 use crate::index::reader::IndexReader;
-use crate::index::status::Status;
-use crate::index::transfer::{ExportReport, export_parquet};
+use crate::index::transfer::ExportReport;
+use crate::index::upkeep::status::Status;
 
 fn parquet_of(index: &Path, target: &Path) -> Result<ExportReport> {
-    export_parquet(&IndexReader::open(index)?, target, false, &mut |_, _| {})
+    IndexReader::open(index)?.export_parquet(target, false, &mut |_, _| {})
 }
 
 #[test]
@@ -42,8 +42,8 @@ fn an_exported_and_imported_index_is_the_same_to_the_bit() {
         Status::read(&at("new")).unwrap(),
     );
     assert_eq!(
-        (new.pins, new.roots, new.vectors),
-        (old.pins, old.roots, old.vectors)
+        (new.model, new.roots, new.vectors),
+        (old.model, old.roots, old.vectors)
     );
     parquet_of(&at("new"), &at("again")).unwrap();
     let read = |export: &str| fs::read(at(export).join("photos.parquet")).unwrap();

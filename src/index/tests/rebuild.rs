@@ -3,15 +3,16 @@
 use std::fs;
 use std::path::Path;
 
-use super::{build, copy_dir, embeddings, insert, open, photo, pins, problems};
+use super::{build, copy_dir, embeddings, identity, insert, open, photo, problems};
 use crate::embedding::Embedding;
+use crate::identity::ModelIdentity;
 use crate::index::IndexWriter;
-use crate::index::codec::Pins;
-use crate::index::folder::{
-    destroy, latest_generation, published_generation, rebuild_path, snapshot_path, store_path,
+use crate::index::folder::destroy::destroy;
+use crate::index::folder::files::{
+    latest_generation, published_generation, rebuild_path, snapshot_path, store_path,
 };
 use crate::index::reader::IndexReader;
-use crate::index::status::Status;
+use crate::index::upkeep::status::Status;
 
 /// The published photos, by number.
 fn published(dir: &Path) -> Vec<u64> {
@@ -40,9 +41,9 @@ fn queries_see_the_old_index_until_a_rebuild_is_complete() {
     let embeddings = embeddings(40, 40);
     drop(build(dir.path(), &embeddings[..20]));
     let before = published_generation(dir.path()).unwrap();
-    let other = Pins {
+    let other = ModelIdentity {
         preprocessing: "another".into(),
-        ..pins()
+        ..identity()
     };
     let mut writer = IndexWriter::rebuild(dir.path(), &other).unwrap();
     assert!(writer.is_empty() && writer.is_rebuild());
@@ -54,7 +55,7 @@ fn queries_see_the_old_index_until_a_rebuild_is_complete() {
     writer.switch().unwrap();
     assert_eq!(published(dir.path()), (20..40).collect::<Vec<_>>());
     let status = Status::read(dir.path()).unwrap();
-    assert_eq!((status.rebuild_bytes, &status.pins), (0, &other));
+    assert_eq!((status.rebuild_bytes, &status.model), (0, &other));
     assert!(Some(status.generation) > before);
     assert_eq!(problems(dir.path()), [""; 0]);
     let mut writer = IndexWriter::open(dir.path(), &other).unwrap();
@@ -72,7 +73,7 @@ fn a_rebuild_that_was_stopped_goes_on_unless_it_is_for_another_model() {
     let dir = tempfile::tempdir().unwrap();
     let embeddings = embeddings(41, 40);
     drop(build(dir.path(), &embeddings[..20]));
-    let mut writer = IndexWriter::rebuild(dir.path(), &pins()).unwrap();
+    let mut writer = IndexWriter::rebuild(dir.path(), &identity()).unwrap();
     add(&mut writer, &embeddings, 20..30);
     drop(writer);
     // The old index lives on meanwhile, and is ahead of the rebuild.
@@ -83,19 +84,19 @@ fn a_rebuild_that_was_stopped_goes_on_unless_it_is_for_another_model() {
     old.publish().unwrap();
     drop(old);
     let before = latest_generation(dir.path()).unwrap();
-    let writer = IndexWriter::rebuild(dir.path(), &pins()).unwrap();
+    let writer = IndexWriter::rebuild(dir.path(), &identity()).unwrap();
     assert_eq!(writer.len(), 10);
     writer.switch().unwrap();
     assert_eq!(published(dir.path()), (20..30).collect::<Vec<_>>());
     assert!(published_generation(dir.path()).unwrap() > Some(before));
     assert_eq!(problems(dir.path()), [""; 0]);
 
-    let mut writer = IndexWriter::rebuild(dir.path(), &pins()).unwrap();
+    let mut writer = IndexWriter::rebuild(dir.path(), &identity()).unwrap();
     add(&mut writer, &embeddings, 0..1);
     drop(writer);
-    let other = Pins {
-        model_fingerprint: "fedcba9876543210".into(),
-        ..pins()
+    let other = ModelIdentity {
+        fingerprint: "fedcba9876543210".into(),
+        ..identity()
     };
     assert!(IndexWriter::rebuild(dir.path(), &other).unwrap().is_empty());
     fs::write(rebuild_path(dir.path()).join("db"), vec![0xa5; 100_000]).unwrap();
@@ -111,11 +112,11 @@ fn a_switch_that_was_cut_short_leaves_the_old_index_or_the_new_one() {
     let [before, after] = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let embeddings = embeddings(42, 30);
     drop(build(before.path(), &embeddings[..20]));
-    let mut writer = IndexWriter::rebuild(before.path(), &pins()).unwrap();
+    let mut writer = IndexWriter::rebuild(before.path(), &identity()).unwrap();
     add(&mut writer, &embeddings, 20..30);
     drop(writer);
     copy_dir(before.path(), after.path());
-    let writer = IndexWriter::rebuild(after.path(), &pins()).unwrap();
+    let writer = IndexWriter::rebuild(after.path(), &identity()).unwrap();
     writer.switch().unwrap();
     let new = published_generation(after.path()).unwrap().unwrap();
     let next = format!("store.next-{new:016x}");
@@ -155,7 +156,7 @@ fn a_switch_that_was_cut_short_leaves_the_old_index_or_the_new_one() {
         );
         assert_eq!(open(dir.path()).len(), wanted.len());
         assert!(!at(&next).exists() && !at("store.old").exists());
-        let writer = IndexWriter::rebuild(dir.path(), &pins()).unwrap();
+        let writer = IndexWriter::rebuild(dir.path(), &identity()).unwrap();
         assert_eq!(writer.len(), if is_switched { 0 } else { 10 });
     }
 }
@@ -169,7 +170,7 @@ fn an_index_beyond_repair_is_rebuilt_in_its_place() {
     fs::write(dir.path().join("current"), "snapshot-").unwrap();
     let before = latest_generation(dir.path()).unwrap();
     assert!(before > 0, "a snapshot's name still tells");
-    let mut writer = IndexWriter::rebuild(dir.path(), &pins()).unwrap();
+    let mut writer = IndexWriter::rebuild(dir.path(), &identity()).unwrap();
     add(&mut writer, &embeddings, 10..20);
     writer.switch().unwrap();
     assert_eq!(published(dir.path()), (10..20).collect::<Vec<_>>());
@@ -181,7 +182,7 @@ fn an_index_beyond_repair_is_rebuilt_in_its_place() {
 fn a_rebuild_of_nothing_is_a_first_build() {
     let dir = tempfile::tempdir().unwrap();
     let embeddings = embeddings(44, 10);
-    let mut writer = IndexWriter::rebuild(dir.path(), &pins()).unwrap();
+    let mut writer = IndexWriter::rebuild(dir.path(), &identity()).unwrap();
     assert!(!writer.is_rebuild());
     add(&mut writer, &embeddings, 0..5);
     writer.publish().unwrap();

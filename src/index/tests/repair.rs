@@ -4,15 +4,15 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use super::{DIM, build, embeddings, insert, open, photo, pins, problems, rebuild_graph};
+use super::{DIM, build, embeddings, identity, insert, open, photo, problems, rebuild_graph};
 use crate::embedding::Embedding;
 use crate::error::{Error, Result};
 use crate::index::codec::VectorId;
-use crate::index::folder::{published_generation, snapshot_path, store_path};
+use crate::index::folder::files::{published_generation, snapshot_path, store_path};
 use crate::index::reader::{IndexReader, SearchOptions};
-use crate::index::repair::{RepairReport, repair};
-use crate::index::store::{Store, Writes};
-use crate::index::verify::verify;
+use crate::index::store::database::{Store, Writes};
+use crate::index::upkeep::repair::{RepairReport, repair};
+use crate::index::upkeep::verify::verify;
 use crate::photo::PhotoId;
 
 fn try_repair(dir: &Path) -> Result<RepairReport> {
@@ -98,7 +98,7 @@ fn a_store_that_cannot_be_opened_is_rebuilt_from_the_snapshot() {
     insert(&mut writer, newer.collect());
     drop(writer);
     garble_store(dir.path());
-    let refused = crate::index::IndexWriter::open(dir.path(), &pins());
+    let refused = crate::index::IndexWriter::open(dir.path(), &identity());
     assert!(matches!(refused, Err(Error::Corrupt { .. })));
     let report = mend(dir.path());
     assert_eq!((report.photos, report.from_snapshot), (50, 50));

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::{Rng, build, ids, open, photo, problems, rebuild_graph};
 use crate::embedding::Embedding;
 use crate::error::Error;
-use crate::index::plan::{Course, Plan};
+use crate::index::graph::similarity::dot;
 use crate::index::reader::{IndexReader, SearchOptions};
-use crate::index::similarity::dot;
-use crate::index::status::Status;
+use crate::index::strategy::{Course, Plan};
+use crate::index::upkeep::status::Status;
 use crate::index::{Changes, IndexWriter};
 use crate::photo::{Photo, PhotoId};
 

@@ -4,12 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use super::{DIM, Rng, build, insert, open, photo, pins, problems, rebuild_graph};
+use super::{DIM, Rng, build, identity, insert, open, photo, problems, rebuild_graph};
 use crate::embedding::Embedding;
 use crate::error::{Error, Result};
 use crate::index::reader::{IndexReader, SearchOptions};
-use crate::index::status::Status;
-use crate::index::transfer::{ExportReport, ImportEvent, ImportReport, export, import};
+use crate::index::transfer::{ExportReport, ImportEvent, ImportReport, import};
+use crate::index::upkeep::status::Status;
 use crate::index::{Changes, IndexWriter};
 use crate::photo::{GpsPosition, Photo, PhotoId};
 
@@ -55,7 +55,7 @@ fn odd_path() -> PathBuf {
 }
 
 pub(super) fn export_of(index: &Path, target: &Path) -> Result<ExportReport> {
-    export(&IndexReader::open(index)?, target, false, &mut |_, _| {})
+    IndexReader::open(index)?.export(target, false, &mut |_, _| {})
 }
 
 pub(super) fn import_from(source: &Path, index: &Path) -> Result<ImportReport> {
@@ -107,8 +107,8 @@ fn an_exported_and_imported_index_is_the_same_to_the_bit() {
         Status::read(&at("new")).unwrap(),
     );
     assert_eq!(
-        (new.pins, new.roots, new.vectors),
-        (old.pins, old.roots, old.vectors)
+        (new.model, new.roots, new.vectors),
+        (old.model, old.roots, old.vectors)
     );
     // And once more, to see that nothing wears off.
     export_of(&at("new"), &at("again")).unwrap();
@@ -197,7 +197,7 @@ fn an_export_replaces_an_earlier_one_and_nothing_else() {
 
     fs::write(at("export").join("notes.txt"), "mine").unwrap();
     let reader = IndexReader::open(&at("index")).unwrap();
-    export(&reader, &at("export"), true, &mut |_, _| {}).unwrap();
+    reader.export(&at("export"), true, &mut |_, _| {}).unwrap();
     let names = ["embeddings.npy", "index.json", "notes.txt", "photos.jsonl"];
     assert_eq!(names_in(&at("export")), names);
     export_of(&at("index"), &at("export")).unwrap();
@@ -219,7 +219,7 @@ fn an_import_goes_into_a_new_index_only() {
     drop(small_index(&at("index")));
     export_of(&at("index"), &at("export")).unwrap();
     for taken in ["index", "unpublished"] {
-        drop(IndexWriter::open(&at(taken), &pins()).unwrap());
+        drop(IndexWriter::open(&at(taken), &identity()).unwrap());
         let refused = import_from(&at("export"), &at(taken));
         assert!(matches!(refused, Err(Error::IndexExists { .. })), "{taken}");
     }

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use npyz::WriterBuilder as _;
 
-use super::super::folder::sync_dir;
-use super::super::reader::IndexReader;
-use super::super::snapshot::Snapshot;
 use super::format::{Checksums, EMBEDDINGS, Hashing, MANIFEST, Manifest, PHOTOS, PhotoLine};
 use super::parquet::{self, PARQUET};
 use crate::error::{Error, Result};
+use crate::index::folder::files::sync_dir;
+use crate::index::reader::IndexReader;
+use crate::index::snapshot::Snapshot;
 
 const DRAFT_SUFFIX: &str = ".tmp";
 const BUFFER: usize = 1 << 20;
@@ -29,15 +29,26 @@ pub struct ExportReport {
     pub bytes: u64,
 }
 
-/// Writes the index to the files of an export in `dir`; ARCHITECTURE.md describes them. `progress` gets
-/// (photos done, photos in all).
-///
-/// `dir` is created if need be. It must be empty or hold an earlier export, unless `force`: files of other
-/// names stay even then. What was there is replaced at the very end; a crash before that leaves it, and one
-/// in between leaves files without an `index.json`, which are no export.
-///
-/// [`Error::NotEmpty`] if something else is in the folder.
-pub fn export(
+impl IndexReader {
+    /// Writes the index to the files of an export in `dir`; ARCHITECTURE.md describes them. `progress` gets
+    /// (photos done, photos in all).
+    ///
+    /// `dir` is created if need be. It must be empty or hold an earlier export, unless `force`: files of other
+    /// names stay even then. What was there is replaced at the very end; a crash before that leaves it, and one
+    /// in between leaves files without an `index.json`, which are no export.
+    ///
+    /// [`Error::NotEmpty`] if something else is in the folder.
+    pub fn export(
+        &self,
+        dir: &Path,
+        force: bool,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<ExportReport> {
+        export(self, dir, force, progress)
+    }
+}
+
+fn export(
     index: &IndexReader,
     dir: &Path,
     force: bool,
@@ -114,7 +125,7 @@ fn write_records(
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<()> {
     let snapshot = index.snapshot();
-    let shape = [vectors as u64, index.pins().dim as u64];
+    let shape = [vectors as u64, index.model().dim as u64];
     let path = embeddings.path.clone();
     let mut npy = npyz::WriteOptions::<f32>::new()
         .default_dtype()

@@ -8,8 +8,9 @@ use jiff::civil::DateTime;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::super::codec::{Info, Pins, path_from_bytes, path_to_bytes};
 use crate::error::{Error, Result};
+use crate::identity::ModelIdentity;
+use crate::index::codec::{Info, path_from_bytes, path_to_bytes};
 use crate::photo::{GpsPosition, Photo, PhotoMetadata};
 
 pub(super) const EMBEDDINGS: &str = "embeddings.npy";
@@ -46,7 +47,7 @@ pub(super) struct Checksums {
     pub photos: String,
 }
 
-/// The pins of the index, under names that people understand.
+/// The model of the index, under names that people understand.
 #[derive(Debug, Serialize, Deserialize)]
 struct Model {
     name: String,
@@ -82,20 +83,20 @@ pub(super) struct PhotoLine {
 
 impl Manifest {
     pub fn new(info: &Info, photos: u64, vectors: u64, blake3: Option<Checksums>) -> Result<Self> {
-        let Pins {
-            model_name,
-            model_fingerprint,
+        let ModelIdentity {
+            name,
+            fingerprint,
             preprocessing,
             dim,
-        } = info.pins.clone();
+        } = info.model.clone();
         let folders = info.roots.iter().map(|root| PortablePath::new(root));
         Ok(Self {
             format: FORMAT.into(),
             version: VERSION,
             created_by: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).into(),
             model: Model {
-                name: model_name,
-                fingerprint: model_fingerprint,
+                name,
+                fingerprint,
                 preprocessing,
                 dim,
             },
@@ -151,10 +152,10 @@ impl Manifest {
     }
 
     /// What the index was built with.
-    pub fn pins(&self) -> Pins {
-        Pins {
-            model_name: self.model.name.clone(),
-            model_fingerprint: self.model.fingerprint.clone(),
+    pub fn model(&self) -> ModelIdentity {
+        ModelIdentity {
+            name: self.model.name.clone(),
+            fingerprint: self.model.fingerprint.clone(),
             preprocessing: self.model.preprocessing.clone(),
             dim: self.model.dim,
         }
@@ -167,12 +168,12 @@ impl Manifest {
     }
 
     fn check(&self) -> Result<(), String> {
-        let pins = [
+        let model = [
             ("name", &self.model.name),
             ("fingerprint", &self.model.fingerprint),
             ("preprocessing", &self.model.preprocessing),
         ];
-        if let Some((key, _)) = pins.iter().find(|(_, pin)| pin.is_empty()) {
+        if let Some((key, _)) = model.iter().find(|(_, pin)| pin.is_empty()) {
             return Err(format!("the model's \"{key}\" is empty"));
         }
         if !(1..=LARGEST_DIM).contains(&self.model.dim) {

@@ -6,13 +6,14 @@ use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::super::changes::Changes;
-use super::super::folder::{destroy, has_store, published_generation};
-use super::super::writer::IndexWriter;
 use super::format::{EMBEDDINGS, Hashing, MANIFEST, Manifest, PHOTOS, PhotoLine};
 use super::parquet::{self, PARQUET, ParquetRecords};
 use crate::embedding::Embedding;
 use crate::error::{Error, Result};
+use crate::index::changes::Changes;
+use crate::index::folder::destroy::destroy;
+use crate::index::folder::files::{has_store, published_generation};
+use crate::index::writer::IndexWriter;
 use crate::photo::Photo;
 
 /// Photos of a commit.
@@ -58,13 +59,8 @@ pub struct ImportReport {
     pub vectors: usize,
 }
 
-/// Makes a new index in `dir` of the export in `source`, with its photos, vectors bit for bit, model and
-/// folders, under new photo ids. Checks the whole export before it writes anything.
-///
-/// [`Error::IndexExists`] if there is an index in `dir`; [`Error::Export`] names the file and line that is
-/// wrong. [`Error::Cancelled`] soon after `cancel` is set: without an index, or if the graph was being built,
-/// with a whole one that has none yet.
-pub fn import(
+/// See [`Index::import`](crate::Index::import).
+pub(crate) fn import(
     dir: &Path,
     source: &Path,
     cancel: &AtomicBool,
@@ -79,7 +75,7 @@ pub fn import(
     let export = Export::find(source)?;
     check(&export, cancel, on_event)?;
 
-    let mut writer = IndexWriter::open(dir, &export.manifest.pins())?;
+    let mut writer = IndexWriter::open(dir, &export.manifest.model())?;
     if !writer.is_empty() {
         return Err(taken());
     }
@@ -358,7 +354,7 @@ impl<'a> NpyRecords<'a> {
                 header.order()
             )));
         }
-        let shape = [manifest.vectors, manifest.pins().dim as u64];
+        let shape = [manifest.vectors, manifest.model().dim as u64];
         if header.shape() != shape {
             let found = header.shape();
             return Err(records.wrong_row(format!(
@@ -375,7 +371,7 @@ impl<'a> NpyRecords<'a> {
                 self.rows
             )));
         }
-        let mut bytes = vec![0; self.manifest.pins().dim * size_of::<f32>()];
+        let mut bytes = vec![0; self.manifest.model().dim * size_of::<f32>()];
         self.embeddings
             .read_exact(&mut bytes)
             .map_err(|error| match error.kind() {

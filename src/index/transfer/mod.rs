@@ -15,8 +15,8 @@ mod format;
 mod import;
 mod parquet;
 
-pub use export::{ExportReport, export};
+pub use export::ExportReport;
 #[cfg(any(test, fuzzing))]
 pub(super) use import::check_export;
-pub use import::{ImportEvent, ImportReport, import};
-pub use parquet::export_parquet;
+pub(crate) use import::import;
+pub use import::{ImportEvent, ImportReport};

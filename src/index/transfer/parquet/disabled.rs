@@ -10,8 +10,19 @@ use crate::error::{Error, Result};
 use crate::index::reader::IndexReader;
 use crate::photo::Photo;
 
-/// Refuses to write.
-pub fn export_parquet(
+impl IndexReader {
+    /// Refuses to write.
+    pub fn export_parquet(
+        &self,
+        dir: &Path,
+        force: bool,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<ExportReport> {
+        export_parquet(self, dir, force, progress)
+    }
+}
+
+fn export_parquet(
     _index: &IndexReader,
     dir: &Path,
     _force: bool,

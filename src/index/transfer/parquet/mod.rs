@@ -10,13 +10,9 @@ mod schema;
 mod write;
 
 #[cfg(not(feature = "parquet"))]
-pub use disabled::export_parquet;
-#[cfg(not(feature = "parquet"))]
 pub(super) use disabled::{ParquetRecords, manifest};
 #[cfg(feature = "parquet")]
 pub(super) use read::{ParquetRecords, manifest};
-#[cfg(feature = "parquet")]
-pub use write::export_parquet;
 
 /// The file of an export.
 pub(super) const PARQUET: &str = "photos.parquet";

@@ -17,8 +17,8 @@ use super::super::import::Records;
 use super::schema::{BLAKE3_KEY, MANIFEST_KEY, hash_row, local_time, schema};
 use crate::embedding::Embedding;
 use crate::error::{Error, Result};
-use crate::index::map::bytes_of;
-use crate::index::vectors::VectorHash;
+use crate::index::store::vectors::VectorHash;
+use crate::mapped::bytes_of;
 use crate::photo::{GpsPosition, Photo};
 
 /// Photos read at once.
@@ -74,7 +74,7 @@ impl<'a> ParquetRecords<'a> {
             match &mut self.columns {
                 Some(columns) if columns.left > 0 => {
                     let first = self.rows as u64;
-                    self.batch = columns.read(first, self.manifest.pins().dim)?;
+                    self.batch = columns.read(first, self.manifest.model().dim)?;
                 }
                 _ if self.group == self.file.num_row_groups() => return Ok(()),
                 _ => {

@@ -19,16 +19,27 @@ use super::schema::{
     BLAKE3_KEY, MANIFEST_KEY, hash_row, local_time, microseconds, properties, schema,
 };
 use crate::error::{Error, Result};
-use crate::index::folder::sync_dir;
+use crate::index::folder::files::sync_dir;
 use crate::index::reader::IndexReader;
 
 /// Photos of a row group, which is what a reader reads at once, and what is held in memory.
 const ROW_GROUP: usize = if cfg!(test) { 1000 } else { 16_384 };
 
-/// Writes the index to the file `photos.parquet` in `dir`; ARCHITECTURE.md describes it. Photos with equal
-/// embeddings have a copy each: a row is all that there is to know of a photo. As to other files in `dir`, and to
-/// crashes, it does as [`export`](super::super::export()).
-pub fn export_parquet(
+impl IndexReader {
+    /// Writes the index to the file `photos.parquet` in `dir`; ARCHITECTURE.md describes it. Photos with equal
+    /// embeddings have a copy each: a row is all that there is to know of a photo. As to other files in `dir`, and to
+    /// crashes, it does as [`Self::export`].
+    pub fn export_parquet(
+        &self,
+        dir: &Path,
+        force: bool,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<ExportReport> {
+        export_parquet(self, dir, force, progress)
+    }
+}
+
+fn export_parquet(
     index: &IndexReader,
     dir: &Path,
     force: bool,
@@ -104,7 +115,7 @@ impl Rows {
         let snapshot = index.snapshot();
         let mut rows = Self {
             lines: Vec::with_capacity(positions.len()),
-            embeddings: Vec::with_capacity(positions.len() * index.pins().dim),
+            embeddings: Vec::with_capacity(positions.len() * index.model().dim),
         };
         for position in positions {
             let photo = snapshot.record(position as u32)?.photo;

@@ -3,18 +3,18 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::codec::{Meta, PhotoRecord, VectorId, photo_digest};
-use super::folder;
-use super::graph::FlatGraph;
-use super::lock::BuildLock;
-use super::map::bytes_of;
-use super::plan::Plan;
-use super::reader::{IndexReader, SearchOptions};
-use super::state::{OUT_OF_DATE, check_graph};
-use super::store::{Store, StoredGraph};
-use super::vectors::{VectorHash, VectorTable};
 use crate::embedding::Embedding;
 use crate::error::{Error, Result};
+use crate::index::codec::{Meta, PhotoRecord, VectorId, photo_digest};
+use crate::index::folder::files;
+use crate::index::folder::lock::BuildLock;
+use crate::index::graph::flat::FlatGraph;
+use crate::index::reader::{IndexReader, SearchOptions};
+use crate::index::store::database::{Store, StoredGraph};
+use crate::index::store::state::{OUT_OF_DATE, check_graph};
+use crate::index::store::vectors::{VectorHash, VectorTable};
+use crate::index::strategy::Plan;
+use crate::mapped::bytes_of;
 use crate::photo::PhotoId;
 
 /// Photos whose neighbours are looked for both ways to measure recall.
@@ -35,23 +35,19 @@ pub struct VerifyReport {
     pub recall: Option<f64>,
     /// What is wrong, in words; empty if nothing is.
     pub problems: Vec<String>,
-    /// Whether a new graph would mend all of it: [`compact`](super::compact()) builds one from the vectors.
+    /// Whether a new graph would mend all of it: [`Index::compact`](crate::Index::compact) builds one from the vectors.
     pub needs_graph: bool,
 }
 
-/// Checks that every record can be read and has a unit vector of the right dimension, that nothing is
-/// left over, that the graph leads everywhere, and that what was published is what the store holds.
-///
-/// Takes the builder's lock: [`Error::Busy`] during a build. Errors other than that, [`Error::NoIndex`] and
-/// [`Error::IndexFormat`] are reported as problems. [`repair`](super::repair()) mends them.
-pub fn verify(dir: &Path) -> Result<VerifyReport> {
+/// See [`Index::verify`](crate::Index::verify).
+pub(crate) fn verify(dir: &Path) -> Result<VerifyReport> {
     let _lock = lock(dir)?;
     Ok(Opened::open(dir)?.examine()?.into_report())
 }
 
 /// The builder's lock of an index that there is.
-pub(super) fn lock(dir: &Path) -> Result<BuildLock> {
-    if !folder::has_store(dir) && matches!(folder::published_generation(dir), Ok(None)) {
+pub(in crate::index) fn lock(dir: &Path) -> Result<BuildLock> {
+    if !files::has_store(dir) && matches!(files::published_generation(dir), Ok(None)) {
         return Err(Error::NoIndex {
             path: dir.to_owned(),
         });
@@ -60,7 +56,7 @@ pub(super) fn lock(dir: &Path) -> Result<BuildLock> {
 }
 
 /// Both halves of an index, as far as they open.
-pub(super) struct Opened {
+pub(in crate::index) struct Opened {
     pub store: Result<Store>,
     pub reader: Result<IndexReader>,
     /// The generation of the snapshot, though it may not open.
@@ -70,8 +66,8 @@ pub(super) struct Opened {
 impl Opened {
     /// Opens the index in `dir`, for the holder of its lock. Refuses one of another format: that is no damage.
     pub fn open(dir: &Path) -> Result<Self> {
-        folder::settle_store(dir)?;
-        let path = folder::store_path(dir);
+        files::settle_store(dir)?;
+        let path = files::store_path(dir);
         let store = if path.exists() {
             Store::open(dir)
         } else {
@@ -82,7 +78,7 @@ impl Opened {
         Ok(Self {
             store,
             reader,
-            published: folder::last_published(dir),
+            published: files::last_published(dir),
         })
     }
 
@@ -118,7 +114,7 @@ impl Opened {
 }
 
 /// Leaves damage for later, and refuses another format at once.
-pub(super) fn tolerate<T>(outcome: Result<T>) -> Result<Result<T>> {
+pub(in crate::index) fn tolerate<T>(outcome: Result<T>) -> Result<Result<T>> {
     match outcome {
         Err(error @ Error::IndexFormat { .. }) => Err(error),
         outcome => Ok(outcome),
@@ -127,7 +123,7 @@ pub(super) fn tolerate<T>(outcome: Result<T>) -> Result<Result<T>> {
 
 /// What is wrong, by what mends it.
 #[derive(Debug, Default)]
-pub(super) struct Findings {
+pub(in crate::index) struct Findings {
     photos: usize,
     vectors: usize,
     recall: Option<f64>,
@@ -179,7 +175,7 @@ impl Stored {
         for entry in store.vectors() {
             match tolerate(entry)? {
                 Ok((id, vector)) => {
-                    if let Err(reason) = unit_vector(&vector, meta.info.pins.dim) {
+                    if let Err(reason) = unit_vector(&vector, meta.info.model.dim) {
                         findings.store.push(format!("vector {} {reason}", id.0));
                     }
                     table.add(id, VectorHash::of(&vector));
@@ -246,7 +242,7 @@ impl Stored {
 }
 
 /// A stored vector's coordinates, or what is wrong with it.
-pub(super) fn unit_vector(bytes: &[u8], dim: usize) -> Result<Embedding, String> {
+pub(in crate::index) fn unit_vector(bytes: &[u8], dim: usize) -> Result<Embedding, String> {
     if bytes.len() != dim * size_of::<f32>() {
         let len = bytes.len();
         return Err(format!("has {len} bytes, not {dim} coordinates"));
@@ -257,7 +253,7 @@ pub(super) fn unit_vector(bytes: &[u8], dim: usize) -> Result<Embedding, String>
 }
 
 /// What is wrong with a graph that can be searched, if anything is.
-pub(super) fn unreachable_rows(graph: &StoredGraph) -> Option<String> {
+pub(in crate::index) fn unreachable_rows(graph: &StoredGraph) -> Option<String> {
     let lost = FlatGraph::view(&graph.words).map_or(0, |graph| graph.unreachable().len());
     let rows = graph.vectors.len();
     (lost > 0).then(|| format!("the graph does not lead to {lost} of its {rows} rows"))

@@ -1,20 +1,20 @@
-//! Building the graph: [`super::layer`] grows the two lowest layers, `hnsw_rs` builds those above.
+//! Building the graph: [`crate::index::graph::base_layer`] grows the two lowest layers, `hnsw_rs` builds those above.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hnsw_rs::anndists::dist::distances::Distance;
 use hnsw_rs::hnsw::Hnsw;
 
-use super::graph::{FlatGraph, flatten};
-use super::layer::GrowingLayer;
-use super::similarity::{Matrix, Scored, dot};
 use crate::error::{Error, Result};
+use crate::index::graph::base_layer::GrowingLayer;
+use crate::index::graph::flat::{FlatGraph, flatten};
+use crate::index::graph::similarity::{Matrix, Scored, dot};
 
 /// Links that a new row gets in each layer, and most links of a row above the lowest layer, where it is twice
 /// as many: `M` in the paper.
-pub(super) const MAX_LINKS: usize = 16;
+pub(in crate::index) const MAX_LINKS: usize = 16;
 /// Rows kept while looking for a new row's neighbours: `ef_construction` in the paper.
-pub(super) const EF_CONSTRUCTION: usize = 200;
+pub(in crate::index) const EF_CONSTRUCTION: usize = 200;
 /// More layers than 16^15 rows would need; also the most that `hnsw_rs` has.
 const MAX_LAYERS: usize = 16;
 /// Rows inserted between two looks at the cancel flag.
@@ -25,7 +25,7 @@ const BATCH: usize = 1024;
 pub(crate) struct BuiltGraph {
     /// The vector of every graph row, by its number in the build.
     pub order: Vec<usize>,
-    /// See [`super::graph`].
+    /// See [`crate::index::graph::flat`].
     pub words: Vec<u32>,
 }
 
@@ -255,7 +255,7 @@ fn connect(layer: &mut Vec<Vec<u32>>, vectors: Matrix) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::graph::Effort;
+    use crate::index::graph::flat::Effort;
 
     const DIM: usize = 24;
 

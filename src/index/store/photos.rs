@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use super::codec::{PhotoRecord, photo_digest};
+use crate::index::codec::{PhotoRecord, photo_digest};
 use crate::photo::{ContentHash, PhotoId};
 
 #[derive(Debug, Default)]

@@ -1,17 +1,43 @@
 //! A loaded model with its processor: what turns words and photos into embeddings and scores.
+//!
+//! ```
+//! use bridgetower::Engine;
+//! use bridgetower::engine::EngineOptions;
+//!
+//! # fn main() -> bridgetower::Result<()> {
+//! # let model = "tests/fixtures/checkpoints/tiny-random";
+//! # let photo = "tests/fixtures/pixels/photo.png";
+//! let engine = Engine::load(model, &EngineOptions::default(), &mut |_, _, _| {})?;
+//! let words = engine.processor().text().encode("a cat by a window")?;
+//! let (pixels, _) = engine.processor().read_photo(photo.as_ref())?;
+//! let score = engine.score_pair(&words, &pixels)?;
+//! println!("they match with a probability of {:.2}", score.logits.match_probability());
+//! # Ok(())
+//! # }
+//! ```
+
+mod answers;
+mod calibration;
+mod image_side;
 
 use std::path::{Path, PathBuf};
 
 use candle_core::{D, DType, Tensor};
 use candle_nn::ops::softmax;
 
-use crate::cache::{CacheLevel, Kept};
-use crate::device::{DeviceChoice, Precision};
 use crate::embedding::Embedding;
 use crate::error::{Error, Result};
-use crate::index::Pins;
+use crate::identity::ModelIdentity;
 use crate::model::{BridgeTower, Bridged, DownloadProgress, ImageStates, TextStates, locate};
 use crate::processor::{Pixels, Processor, TokenIds};
+use answers::likeliest;
+
+pub use crate::device::{DeviceChoice, Precision};
+pub use answers::{Contrast, Filled, FilledMask, ItmLogits, PairScore};
+pub use bt_kernels::keep_freed_memory;
+pub use calibration::Calibration;
+pub use image_side::CacheLevel;
+pub(crate) use image_side::ImageSide;
 
 /// How to load a model; the default is right on every machine.
 #[derive(Debug, Clone, Copy, Default)]
@@ -30,107 +56,6 @@ pub struct Engine {
     model: BridgeTower,
     processor: Processor,
     min_score: Option<f32>,
-}
-
-/// What `calibration.json` beside a checkpoint's weights says of its match probabilities, as measured by
-/// [`crate::eval`] on pictures of the kind that it knows. Published checkpoints have none.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Deserialize)]
-pub struct Calibration {
-    /// The highest cut-off that keeps 95 % of the right photos, 0 to 1.
-    pub min_score: f32,
-}
-
-impl Calibration {
-    fn read(dir: &Path) -> Result<Option<Self>> {
-        let path = dir.join("calibration.json");
-        if !path.exists() {
-            return Ok(None);
-        }
-        let json = std::fs::read(&path).map_err(Error::io(&path))?;
-        let wrong = |reason: String| Error::Checkpoint {
-            path: path.clone(),
-            reason,
-        };
-        let read: Self = serde_json::from_slice(&json).map_err(|e| wrong(e.to_string()))?;
-        if !(0.0..=1.0).contains(&read.min_score) {
-            return Err(wrong(format!(
-                "min_score is {}, no probability",
-                read.min_score
-            )));
-        }
-        Ok(Some(read))
-    }
-}
-
-/// What the matching (ITM) head says of a text and a photo.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ItmLogits {
-    /// Logit of "no match".
-    pub no: f32,
-    /// Logit of "match".
-    pub yes: f32,
-}
-
-impl ItmLogits {
-    /// The probability of a match, `softmax([no, yes])[1]`.
-    pub fn match_probability(self) -> f32 {
-        self.log_probability(true).exp() as f32
-    }
-
-    /// Whether both are numbers: a damaged checkpoint or too narrow a number format computes NaN or infinity.
-    pub fn are_finite(self) -> bool {
-        self.no.is_finite() && self.yes.is_finite()
-    }
-
-    /// Natural logarithm of the probability of a match, or of no match; exact where the probability itself
-    /// would round to 1.
-    pub(crate) fn log_probability(self, of_match: bool) -> f64 {
-        let odds = f64::from(self.yes) - f64::from(self.no);
-        let odds = if of_match { odds } else { -odds };
-        -(-odds.abs()).exp().ln_1p() + odds.min(0.0)
-    }
-}
-
-/// How well a text and a photo belong together.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct PairScore {
-    /// What the matching head says.
-    pub logits: ItmLogits,
-    /// Cosine of the two ITC embeddings, where the checkpoint has those heads.
-    pub similarity: Option<f32>,
-}
-
-/// A text with its masked words filled in.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Filled {
-    /// The likeliest token of every position, `<s>` and `</s>` included.
-    pub token_ids: Vec<u32>,
-    /// Those tokens as text.
-    pub text: String,
-    /// One entry for each `<mask>`, in order.
-    pub masks: Vec<FilledMask>,
-}
-
-/// What may stand in place of one `<mask>`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct FilledMask {
-    /// Position in the token sequence.
-    pub position: usize,
-    /// Tokens as text (a leading space is part of most) and their probabilities, likeliest first.
-    pub candidates: Vec<(String, f32)>,
-}
-
-/// The contrastive loss of a batch of matching texts and photos, with its three sets of embeddings.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Contrast {
-    /// The mean of the three cross-entropies.
-    pub loss: f32,
-    /// Of the texts.
-    pub text_embeds: Vec<Embedding>,
-    /// Of the photos.
-    pub image_embeds: Vec<Embedding>,
-    /// Of the pairs.
-    pub cross_embeds: Vec<Embedding>,
 }
 
 impl Engine {
@@ -195,10 +120,10 @@ impl Engine {
     }
 
     /// What an index must agree on with this engine.
-    pub fn pins(&self) -> Result<Pins> {
-        Ok(Pins {
-            model_name: self.name.clone(),
-            model_fingerprint: self.model.fingerprint()?,
+    pub fn identity(&self) -> Result<ModelIdentity> {
+        Ok(ModelIdentity {
+            name: self.name.clone(),
+            fingerprint: self.model.fingerprint()?,
             preprocessing: self.processor.image().describe(),
             dim: self.model.embed_dim()?,
         })
@@ -247,15 +172,15 @@ impl Engine {
         Ok((embedded, self.model.bridge_image(&states)?))
     }
 
-    /// [`Self::embed_photos`] and [`Self::keep`] from one run of the image tower.
-    pub(crate) fn embed_and_keep(
+    /// [`Self::embed_photos`] and [`Self::image_sides`] from one run of the image tower.
+    pub(crate) fn embed_with_image_sides(
         &self,
         level: CacheLevel,
         photos: &[Pixels],
-    ) -> Result<(Vec<Embedding>, Vec<Kept>)> {
+    ) -> Result<(Vec<Embedding>, Vec<ImageSide>)> {
         match level {
             CacheLevel::None | CacheLevel::Pixels => {
-                Ok((self.embed_photos(photos)?, self.keep(level, photos)?))
+                Ok((self.embed_photos(photos)?, self.image_sides(level, photos)?))
             }
             CacheLevel::Split => {
                 let split = self.model.image_split(&self.pixel_values(photos)?)?;
@@ -270,23 +195,31 @@ impl Engine {
     }
 
     /// The image side of matches as far as `level` keeps it, for each photo; rounded as it would be kept.
-    pub(crate) fn keep(&self, level: CacheLevel, photos: &[Pixels]) -> Result<Vec<Kept>> {
+    pub(crate) fn image_sides(
+        &self,
+        level: CacheLevel,
+        photos: &[Pixels],
+    ) -> Result<Vec<ImageSide>> {
         match level {
             CacheLevel::None | CacheLevel::Pixels => {
-                Ok(photos.iter().cloned().map(Kept::Pixels).collect())
+                Ok(photos.iter().cloned().map(ImageSide::Pixels).collect())
             }
             CacheLevel::Split => kept(&[self.model.image_split(&self.pixel_values(photos)?)?]),
             CacheLevel::Full => kept(&self.bridge_photos(photos)?.layers),
         }
     }
 
-    /// The image side of matches from what [`Self::keep`] computed at `level`.
-    pub(crate) fn image_side(&self, level: CacheLevel, kept: &[Kept]) -> Result<Bridged> {
+    /// The image side of matches from what [`Self::image_sides`] computed at `level`.
+    pub(crate) fn bridge_image_sides(
+        &self,
+        level: CacheLevel,
+        kept: &[ImageSide],
+    ) -> Result<Bridged> {
         let (mut pixels, mut states) = (Vec::new(), Vec::new());
         for kept in kept {
             match kept {
-                Kept::Pixels(photo) => pixels.push(photo.clone()),
-                Kept::States(photo) => states.push(photo),
+                ImageSide::Pixels(photo) => pixels.push(photo.clone()),
+                ImageSide::States(photo) => states.push(photo),
             }
         }
         let together = |i: usize| -> Result<Tensor> {
@@ -465,7 +398,7 @@ impl Engine {
 }
 
 /// The states of each photo of a batch, each `[B, N, W]`, rounded.
-fn kept(states: &[Tensor]) -> Result<Vec<Kept>> {
+fn kept(states: &[Tensor]) -> Result<Vec<ImageSide>> {
     let rounded: Vec<Tensor> = states
         .iter()
         .map(|state| state.to_dtype(DType::BF16))
@@ -473,7 +406,7 @@ fn kept(states: &[Tensor]) -> Result<Vec<Kept>> {
     let of_photo = |i: usize| rounded.iter().map(move |state| state.narrow(0, i, 1));
     (0..rounded[0].dim(0)?)
         .map(|i| {
-            Ok(Kept::States(
+            Ok(ImageSide::States(
                 of_photo(i).collect::<candle_core::Result<_>>()?,
             ))
         })
@@ -487,47 +420,4 @@ fn embeddings(rows: &Tensor) -> Result<Vec<Embedding>> {
         .into_iter()
         .map(Embedding::new)
         .collect()
-}
-
-/// The `top` largest probabilities with their indices, largest first.
-fn likeliest(probabilities: &[f32], top: usize) -> impl Iterator<Item = (u32, f32)> {
-    let mut ranked: Vec<(u32, f32)> = probabilities
-        .iter()
-        .enumerate()
-        .map(|(i, p)| (i as u32, *p))
-        .collect();
-    ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
-    ranked.into_iter().take(top)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn match_probability_is_a_softmax() {
-        let logits = ItmLogits { no: 0.5, yes: 2.0 };
-        let expected = 2f32.exp() / (2f32.exp() + 0.5f32.exp());
-        assert!((logits.match_probability() - expected).abs() < 1e-6);
-        let sum = logits.log_probability(true).exp() + logits.log_probability(false).exp();
-        assert!((sum - 1.0).abs() < 1e-12);
-    }
-
-    #[test]
-    fn sure_matches_still_have_an_order() {
-        let (sure, surer) = (
-            ItmLogits {
-                no: -20.0,
-                yes: 20.0,
-            },
-            ItmLogits {
-                no: -21.0,
-                yes: 20.0,
-            },
-        );
-        assert!((sure.match_probability() - surer.match_probability()).abs() < f32::EPSILON);
-        assert!(sure.log_probability(true) < surer.log_probability(true));
-        let hopeless = ItmLogits { no: 1e4, yes: -1e4 };
-        assert!((hopeless.log_probability(true) + 2e4).abs() < 1e-6);
-    }
 }

@@ -8,20 +8,20 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::changes::Changes;
-use super::codec::{Info, Meta, PhotoRecord, VectorId};
-use super::folder::{self, fresh_store_path};
-use super::lock::BuildLock;
-use super::map::bytes_of;
-use super::photos::PhotoTable;
-use super::reader::IndexReader;
-use super::snapshot::Snapshot;
-use super::state::check_graph;
-use super::store::{Store, StoredGraph, Writes};
-use super::vectors::{VectorHash, VectorTable};
-use super::verify::{Opened, lock, tolerate, unit_vector, unreachable_rows};
-use super::writer::IndexWriter;
 use crate::error::{Error, Result};
+use crate::index::changes::Changes;
+use crate::index::codec::{Info, Meta, PhotoRecord, VectorId};
+use crate::index::folder::files::{self, fresh_store_path};
+use crate::index::folder::lock::BuildLock;
+use crate::index::reader::IndexReader;
+use crate::index::snapshot::Snapshot;
+use crate::index::store::database::{Store, StoredGraph, Writes};
+use crate::index::store::photos::PhotoTable;
+use crate::index::store::state::check_graph;
+use crate::index::store::vectors::{VectorHash, VectorTable};
+use crate::index::upkeep::verify::{Opened, lock, tolerate, unit_vector, unreachable_rows};
+use crate::index::writer::IndexWriter;
+use crate::mapped::bytes_of;
 use crate::photo::{Photo, PhotoId};
 
 /// Values written at once.
@@ -65,15 +65,8 @@ pub struct RepairReport {
     pub put_aside: Option<PathBuf>,
 }
 
-/// Mends what [`verify`](super::verify()) finds wrong, as far as it can be done without the photos.
-///
-/// A damaged snapshot is published again from the store; a graph that is damaged, or does not lead everywhere, is
-/// built anew from the vectors; and a damaged store is replaced by a new one of what can still be read in it and in the snapshot. Queries work
-/// meanwhile, if they did before.
-///
-/// Takes the builder's lock. [`Error::BeyondRepair`] if neither the store nor a snapshot tells what the index was
-/// built with. [`Error::Cancelled`] soon after `cancel` is set: nothing was changed, or all but the graph is mended.
-pub fn repair(
+/// See [`Index::repair`](crate::Index::repair).
+pub(crate) fn repair(
     dir: &Path,
     cancel: &AtomicBool,
     on_event: &mut dyn FnMut(RepairEvent),
@@ -100,7 +93,7 @@ pub fn repair(
         report.lost = salvage.lost;
         needs_graph = salvage.graph.vectors.is_empty();
         report.lost_paths = salvage.lost_paths;
-        IndexWriter::open_locked(lock, dir, &salvage.meta.info.pins)?
+        IndexWriter::open_locked(lock, dir, &salvage.meta.info.model)?
     };
     writer.publish()?;
     if needs_graph {
@@ -119,7 +112,7 @@ fn reopen(dir: &Path, lock: BuildLock, opened: Opened) -> Result<IndexWriter> {
     let store = opened.store?;
     let meta = store.meta()?.ok_or_else(|| store.damaged("it is empty"))?;
     store.close()?;
-    IndexWriter::open_locked(lock, dir, &meta.info.pins)
+    IndexWriter::open_locked(lock, dir, &meta.info.model)
 }
 
 /// What goes into the new store. Vectors are numbered anew, since each half of the index has numbers of its own.
@@ -300,7 +293,7 @@ impl Salvage {
 
     /// The number of a vector; `None` where it is none that an index can hold.
     fn add_vector(&mut self, origin: Origin, bytes: &[u8]) -> Option<VectorId> {
-        unit_vector(bytes, self.meta.info.pins.dim).ok()?;
+        unit_vector(bytes, self.meta.info.model.dim).ok()?;
         let hash = VectorHash::of(bytes);
         if let Some(known) = self.vectors.find(hash) {
             return Some(known);
@@ -357,11 +350,11 @@ impl Salvage {
         // Closing a damaged store may well fail; it is not used again.
         drop(opened.store.map(Store::close));
         if let Err(error) = written {
-            folder::settle_store(dir)?;
+            files::settle_store(dir)?;
             return Err(error);
         }
-        folder::sync_dir(&fresh_store_path(dir))?;
-        folder::put_damaged_store_aside(dir)
+        files::sync_dir(&fresh_store_path(dir))?;
+        files::put_damaged_store_aside(dir)
     }
 
     fn write_to(
@@ -371,7 +364,7 @@ impl Salvage {
         cancel: &AtomicBool,
         on_event: &mut dyn FnMut(RepairEvent),
     ) -> Result<()> {
-        let dim = self.meta.info.pins.dim;
+        let dim = self.meta.info.model.dim;
         let (mut done, total) = (0, self.origins.len());
         let origins: Vec<_> = self.origins.iter().collect();
         for batch in origins.chunks(BATCH) {

@@ -8,7 +8,7 @@
 //! | `g`, generation, chunk number | a piece of a graph |
 //!
 //! Numbers in keys are u64, big-endian, so that keys sort as numbers do; values are sealed
-//! ([`super::codec`]). All of one [`Changes`] is in one sled batch and therefore happens whole or not at all.
+//! ([`crate::index::codec`]). All of one [`Changes`] is in one sled batch and therefore happens whole or not at all.
 //!
 //! What sled does otherwise than this module promises:
 //!
@@ -32,13 +32,13 @@ use std::time::Duration;
 use sled::{Batch, Db, IVec};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::codec::{
+use crate::error::{Error, Result};
+use crate::index::codec::{
     GraphStamp, Meta, PhotoRecord, Unreadable, VectorId, decode_meta, decode_photo, encode_meta,
     encode_photo, seal, unseal,
 };
-use super::folder::store_path;
-use super::map::bytes_of;
-use crate::error::{Error, Result};
+use crate::index::folder::files::store_path;
+use crate::mapped::bytes_of;
 use crate::photo::PhotoId;
 
 const META: &[u8] = b"meta";
@@ -75,7 +75,7 @@ struct Sled(Option<Db>);
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct StoredGraph {
     pub vectors: Vec<VectorId>,
-    /// See [`super::graph`].
+    /// See [`crate::index::graph::flat`].
     pub words: Vec<u32>,
 }
 
@@ -531,7 +531,7 @@ fn install_quiet_hook() {
 
 /// Writes that fail, for tests.
 #[cfg(test)]
-pub(super) mod failing {
+pub(in crate::index) mod failing {
     use std::cell::Cell;
     use std::io::ErrorKind;
 

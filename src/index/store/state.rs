@@ -3,20 +3,21 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::changes::Changes;
-use super::codec::{Info, Meta, PhotoRecord, Pins, VectorId};
-use super::folder::fresh_store_path;
-use super::graph::FlatGraph;
-use super::map::bytes_of;
-use super::photos::PhotoTable;
-use super::store::{Store, StoredGraph, Writes};
-use super::vectors::{VectorHash, VectorTable};
 use crate::embedding::Embedding;
 use crate::error::{Error, Result};
+use crate::identity::ModelIdentity;
+use crate::index::changes::Changes;
+use crate::index::codec::{Info, Meta, PhotoRecord, VectorId};
+use crate::index::folder::files::fresh_store_path;
+use crate::index::graph::flat::FlatGraph;
+use crate::index::store::database::{Store, StoredGraph, Writes};
+use crate::index::store::photos::PhotoTable;
+use crate::index::store::vectors::{VectorHash, VectorTable};
+use crate::mapped::bytes_of;
 use crate::photo::{Photo, PhotoId};
 
 /// What a wrong sum says.
-pub(super) const OUT_OF_DATE: &str =
+pub(in crate::index) const OUT_OF_DATE: &str =
     "a record or vector in it is not the one that was committed last";
 
 /// The store's content in memory, but for the vectors themselves.
@@ -30,10 +31,10 @@ pub(crate) struct State {
 impl State {
     /// Makes a store that is pinned to a model, for the caller to give its name to when it is complete: half of one
     /// would be damage.
-    pub fn create(dir: &Path, pins: &Pins) -> Result<()> {
+    pub fn create(dir: &Path, model: &ModelIdentity) -> Result<()> {
         let meta = Meta {
             info: Info {
-                pins: pins.clone(),
+                model: model.clone(),
                 roots: Vec::new(),
                 created_by: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).into(),
             },
@@ -57,7 +58,7 @@ impl State {
         let mut vectors = VectorTable::default();
         for entry in store.vectors() {
             let (id, vector) = entry?;
-            if vector.len() != meta.info.pins.dim * size_of::<f32>() {
+            if vector.len() != meta.info.model.dim * size_of::<f32>() {
                 return Err(store.damaged(&format!("vector {} has the wrong length", id.0)));
             }
             vectors.add(id, VectorHash::of(&vector));
@@ -102,7 +103,7 @@ impl State {
     /// Whether the changes can be applied.
     pub fn check(&self, changes: &Changes) -> Result<()> {
         let leaving = self.check_ids(changes)?;
-        let dim = self.meta.info.pins.dim;
+        let dim = self.meta.info.model.dim;
         if let Some((photo, embedding)) = changes.insert.iter().find(|(_, e)| e.dim() != dim) {
             let (path, found) = (photo.path.display(), embedding.dim());
             return refuse(format!(
@@ -221,7 +222,10 @@ impl State {
 }
 
 /// Whether the graph can be searched, and is about vectors that exist.
-pub(super) fn check_graph(graph: &StoredGraph, vectors: &VectorTable) -> Result<(), String> {
+pub(in crate::index) fn check_graph(
+    graph: &StoredGraph,
+    vectors: &VectorTable,
+) -> Result<(), String> {
     let view = FlatGraph::view(&graph.words)?;
     view.check()?;
     if view.rows() != graph.vectors.len() {

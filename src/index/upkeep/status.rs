@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::codec::Pins;
-use super::folder::{cache_bytes, index_bytes, rebuild_bytes};
-use super::lock::builder;
-use super::reader::IndexReader;
 use crate::error::Result;
+use crate::identity::ModelIdentity;
+use crate::index::folder::files::{cache_bytes, index_bytes, rebuild_bytes};
+use crate::index::folder::lock::builder;
+use crate::index::reader::IndexReader;
 
 /// What was last published, and what is going on. Can be had while a build runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct Status {
     /// Grows with every published change.
     pub generation: u64,
     /// What the index was built with.
-    pub pins: Pins,
+    pub model: ModelIdentity,
     /// The photo folders.
     pub roots: Vec<PathBuf>,
     /// Name and version of the program that made the index.
@@ -57,7 +57,7 @@ impl Status {
             tail_rows: rows - graph_rows,
             dead_rows,
             generation: reader.generation(),
-            pins: reader.pins().clone(),
+            model: reader.model().clone(),
             roots: snapshot.info.roots.clone(),
             created_by: snapshot.info.created_by.clone(),
             bytes_on_disk: index_bytes(dir)?,

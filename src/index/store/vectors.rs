@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::codec::{VectorId, vector_digest};
+use crate::index::codec::{VectorId, vector_digest};
 
 /// Photos with the same embedding share one vector: copies, and files that differ in their metadata only.
-/// See [`super::hnsw::build`] for why the graph needs that.
+/// See [`crate::index::graph::build::build`] for why the graph needs that.
 #[derive(Debug, Default)]
 pub(crate) struct VectorTable {
     vectors: BTreeMap<VectorId, Users>,

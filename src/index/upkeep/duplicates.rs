@@ -7,11 +7,11 @@ use std::path::PathBuf;
 
 use rayon::prelude::*;
 
-use super::graph::Effort;
-use super::reader::IndexReader;
-use super::similarity::dot;
-use super::snapshot::Snapshot;
 use crate::error::Result;
+use crate::index::graph::flat::Effort;
+use crate::index::graph::similarity::dot;
+use crate::index::reader::IndexReader;
+use crate::index::snapshot::Snapshot;
 use crate::photo::{ContentHash, Photo, PhotoId};
 
 /// Vectors between two calls of `progress`.
@@ -97,12 +97,22 @@ impl DuplicateContent {
     }
 }
 
-/// Groups the photos that are the same file, or that are linked by pictures of at least the similarity asked
-/// for. `progress` gets (vectors compared, vectors in all).
-///
-/// Each vector's neighbours come from the graph, so that the time grows little faster than the number of
-/// photos. Vectors newer than the graph, and all of an index without one, are compared with each other.
-pub fn duplicates(
+impl IndexReader {
+    /// Groups the photos that are the same file, or that are linked by pictures of at least the similarity asked
+    /// for. `progress` gets (vectors compared, vectors in all).
+    ///
+    /// Each vector's neighbours come from the graph, so that the time grows little faster than the number of
+    /// photos. Vectors newer than the graph, and all of an index without one, are compared with each other.
+    pub fn duplicates(
+        &self,
+        options: &DuplicateOptions,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Duplicates> {
+        duplicates(self, options, progress)
+    }
+}
+
+fn duplicates(
     index: &IndexReader,
     options: &DuplicateOptions,
     progress: &mut dyn FnMut(usize, usize),

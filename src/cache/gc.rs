@@ -6,9 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::cache::{About, CacheLevel, PART_PREFIX};
+use super::about::{About, PART_PREFIX};
+use crate::engine::CacheLevel;
 use crate::error::{Error, Result};
-use crate::index::{BuildLock, IndexReader, Leftovers, Pins, bytes_on_disk, cache_path};
+use crate::identity::ModelIdentity;
+use crate::index::{BuildLock, Index, IndexReader, Leftovers, bytes_on_disk, cache_path};
 use crate::photo::ContentHash;
 use crate::processor::READING;
 
@@ -61,16 +63,17 @@ impl GcReport {
     }
 }
 
-/// Removes from the index in `dir` what nothing needs any more. Queries work meanwhile; [`Error::Busy`] during a
+/// Removes from `index` what nothing needs any more. Queries work meanwhile; [`Error::Busy`] during a
 /// build.
 ///
-/// Vectors of deleted photos are part of the graph until it is built anew: see [`compact`](crate::compact).
-pub fn gc(dir: &Path, options: &GcOptions) -> Result<GcReport> {
+/// Vectors of deleted photos are part of the graph until it is built anew: see [`Index::compact`].
+pub fn gc(index: &Index, options: &GcOptions) -> Result<GcReport> {
+    let dir = index.dir();
     IndexReader::open(dir)?;
     let _lock = BuildLock::acquire(dir)?;
-    let index = IndexReader::open(dir)?;
+    let reader = IndexReader::open(dir)?;
     let leftovers = Leftovers::find(dir)?;
-    let mut garbage = kept_for_nobody(&cache_path(dir), &index, options)?;
+    let mut garbage = kept_for_nobody(&cache_path(dir), &reader, options)?;
     for (kind, paths) in [
         (Garbage::Snapshots, leftovers.snapshots),
         (Garbage::Drafts, leftovers.drafts),
@@ -106,7 +109,7 @@ fn kept_for_nobody(
     let mut garbage = Vec::new();
     for folder in entries(root)? {
         match About::read(&folder) {
-            Some(about) if !is_in_use(&about, index.pins(), options) => {
+            Some(about) if !is_in_use(&about, index.model(), options) => {
                 garbage.push((Garbage::OtherModels, folder));
             }
             Some(about) if about.is_outdated() => garbage.push((Garbage::Outdated, folder)),
@@ -127,11 +130,11 @@ fn kept_for_nobody(
     Ok(garbage)
 }
 
-fn is_in_use(about: &About, pins: &Pins, options: &GcOptions) -> bool {
+fn is_in_use(about: &About, identity: &ModelIdentity, options: &GcOptions) -> bool {
     // What an earlier version kept is not read any more, whatever index it was for.
-    let read_now = format!("{}{READING}", pins.scaling());
+    let read_now = format!("{}{READING}", identity.scaling());
     let is_of_index =
-        (&about.fingerprint, &about.preprocessing) == (&pins.model_fingerprint, &read_now);
+        (&about.fingerprint, &about.preprocessing) == (&identity.fingerprint, &read_now);
     let reranks = options.rerank_model.as_ref().is_some_and(|name| {
         // Engines call a folder by its whole path.
         let absolute = std::path::absolute(name).ok();
@@ -204,7 +207,8 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use super::*;
-    use crate::cache::{Kept, PhotoCache};
+    use crate::cache::PhotoCache;
+    use crate::engine::ImageSide;
     use crate::engine::{Engine, EngineOptions};
     use crate::index::IndexWriter;
     use crate::ingest::{BuildOptions, build};
@@ -224,7 +228,7 @@ mod tests {
         let engine = Engine::load(MODEL, &EngineOptions::default(), &mut |_, _, _| {});
         let engine = engine.expect("loads");
         let mut writer =
-            IndexWriter::open(dir.path(), &engine.pins().expect("pins")).expect("opens");
+            IndexWriter::open(dir.path(), &engine.identity().expect("identity")).expect("opens");
         let (options, cancel) = (BuildOptions::default(), AtomicBool::new(false));
         let photos = ["tests/fixtures/pixels".into()];
         build(
@@ -250,15 +254,15 @@ mod tests {
             data: vec![7; 3 * side * side],
         };
         let states = engine
-            .keep(CacheLevel::Split, std::slice::from_ref(&picture))
+            .image_sides(CacheLevel::Split, std::slice::from_ref(&picture))
             .expect("keeps");
         for content in [known, ContentHash([1; 32]), ContentHash([2; 32])] {
             pixels
-                .store(content, &Kept::Pixels(picture.clone()))
+                .store(content, &ImageSide::Pixels(picture.clone()))
                 .expect("stores");
             split.store(content, &states[0]).expect("stores");
         }
-        let run = |options: &GcOptions| gc(dir.path(), options).expect("collects");
+        let run = |options: &GcOptions| gc(&Index::at(dir.path()), options).expect("collects");
         let dry_run = GcOptions {
             dry_run: true,
             ..GcOptions::default()
@@ -279,9 +283,9 @@ mod tests {
         assert_eq!(run(&GcOptions::default()), GcReport::default());
 
         // A folder as programs made them that kept a photo by what the index knew of it.
-        let pins = engine.pins().expect("pins");
+        let identity = engine.identity().expect("identity");
         let about = serde_json::json!({
-            "model": "m", "fingerprint": pins.model_fingerprint, "preprocessing": pins.preprocessing,
+            "model": "m", "fingerprint": identity.fingerprint, "preprocessing": identity.preprocessing,
             "numbers": "f32", "level": "split",
         });
         let old = cache_path(dir.path()).join("0123456789abcdef");
@@ -293,9 +297,9 @@ mod tests {
 
     #[test]
     fn models_in_use_are_known_by_fingerprint_or_by_name() {
-        let pins = Pins {
-            model_name: "a".into(),
-            model_fingerprint: "1".into(),
+        let identity = ModelIdentity {
+            name: "a".into(),
+            fingerprint: "1".into(),
             preprocessing: "p".into(),
             dim: 4,
         };
@@ -305,7 +309,7 @@ mod tests {
                 rerank_model: rerank_model.map(ToOwned::to_owned),
                 ..GcOptions::default()
             };
-            is_in_use(&about, &pins, &options)
+            is_in_use(&about, &identity, &options)
         };
         let about = |model: &str, fingerprint: &str, preprocessing: &str| {
             format!(

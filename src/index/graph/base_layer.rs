@@ -15,10 +15,10 @@ use std::cmp::Reverse;
 
 use rayon::prelude::*;
 
-use super::graph::{Effort, FlatGraph, search_layer};
-use super::hnsw::{EF_CONSTRUCTION, MAX_LINKS};
-use super::similarity::{Matrix, Scored, dot};
 use crate::error::Result;
+use crate::index::graph::build::{EF_CONSTRUCTION, MAX_LINKS};
+use crate::index::graph::flat::{Effort, FlatGraph, search_layer};
+use crate::index::graph::similarity::{Matrix, Scored, dot};
 
 /// Rows of the layers above where the search for a new row's neighbours begins.
 const ENTRIES: usize = 8;
@@ -26,7 +26,7 @@ const ENTRIES: usize = 8;
 const CHILDREN: usize = 8;
 
 /// The first rows of some vectors, linked with each other.
-pub(super) struct GrowingLayer<'a> {
+pub(in crate::index) struct GrowingLayer<'a> {
     vectors: Matrix<'a>,
     /// Most links of a row, not counting those to its children.
     most_links: usize,

@@ -17,7 +17,6 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use super::lock::BuildLock;
 use crate::error::{Error, Result};
 
 const CURRENT: &str = "current";
@@ -33,13 +32,8 @@ const SNAPSHOT_SUFFIX: &str = ".bt";
 const CACHE: &str = "cache";
 const SNAPSHOT_DRAFT: &str = "snapshot.tmp";
 
-/// Removes an index: the files listed above, and nothing else that lies in the folder. A folder
-/// without an index stays as it is.
-pub fn destroy(dir: &Path) -> Result<()> {
-    if !dir.exists() {
-        return Ok(());
-    }
-    let _lock = BuildLock::acquire(dir)?;
+/// Removes the files listed above, and nothing else that lies in the folder. For the holder of the lock.
+pub(crate) fn remove_index(dir: &Path) -> Result<()> {
     // The pointer first: a query finds no index then, rather than half of one.
     remove_file(&dir.join(CURRENT))?;
     sync_dir(dir)?;

@@ -19,11 +19,11 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use super::reader::PhotoPredicate;
-use super::similarity::dot;
-use super::snapshot::Snapshot;
 use crate::embedding::Embedding;
 use crate::error::Result;
+use crate::index::graph::similarity::dot;
+use crate::index::reader::PhotoPredicate;
+use crate::index::snapshot::Snapshot;
 
 // Measured by `benches/hnsw_recall.rs`, on 512 coordinates and two threads. What filters and collections do
 // to a search is measured anew each time.
@@ -58,7 +58,7 @@ pub enum Plan {
 
 /// What there is to do.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Work {
+pub(in crate::index) struct Work {
     /// Vectors.
     pub rows: usize,
     /// Those of them in the graph.
@@ -75,7 +75,7 @@ pub(super) struct Work {
 
 /// What a filter does to an index.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Sample {
+pub(in crate::index) struct Sample {
     /// The part of the photos that passes, over 0, up to 1.
     pub passing: f64,
     /// What trying the filter on a photo costs, in similarities.
@@ -84,7 +84,7 @@ pub(super) struct Sample {
 
 /// What a search does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Course {
+pub(in crate::index) struct Course {
     /// Rows of the graph to visit before giving way to a scan; 0 where the graph is not worth a try.
     pub graph_budget: usize,
     /// Whether a scan tries the filter on all photos before it compares any.

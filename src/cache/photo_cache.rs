@@ -15,35 +15,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use candle_core::{DType, Device, Tensor};
-use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::engine::Engine;
+use super::about::{ABOUT, About, FORMAT, PART_PREFIX, level_name};
+use crate::engine::{CacheLevel, Engine, ImageSide};
 use crate::error::{Error, Result};
 use crate::photo::ContentHash;
 use crate::processor::Pixels;
-
-/// How much of a photo's work is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum CacheLevel {
-    /// Nothing: every match decodes the photo and runs the image tower.
-    None,
-    /// The preprocessed picture, 8 bits a value; saves decoding. 259 kB a photo with the large checkpoints.
-    Pixels,
-    /// The image tower's state where the bridge begins, bf16; saves 19 of the large checkpoints' 24 layers. 0.9 MB.
-    #[default]
-    Split,
-    /// Every bridged state, bf16; only the cross-modal layers are left to compute. 5.4 MB.
-    Full,
-}
-
-/// The image side of a match, as far as a [`CacheLevel`] computes it.
-pub(crate) enum Kept {
-    /// A preprocessed picture.
-    Pixels(Pixels),
-    /// States of one photo, `[1, N, W]` each: the one at the split, or all bridged ones.
-    States(Vec<Tensor>),
-}
 
 /// A folder of kept photos.
 #[derive(Debug)]
@@ -60,65 +38,6 @@ pub struct PhotoCache {
     has_grown: AtomicBool,
 }
 
-/// What a folder of kept photos says of itself, for [`gc`](crate::gc()) and for people: its name is a hash.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct About {
-    /// The engine's name of the model.
-    pub model: String,
-    /// [`image_side_fingerprint`](crate::model::BridgeTower::image_side_fingerprint).
-    pub fingerprint: String,
-    pub preprocessing: String,
-    numbers: String,
-    level: String,
-    /// [`FORMAT`]; 0 where an earlier program wrote none.
-    #[serde(default)]
-    format: u32,
-}
-
-impl About {
-    /// What the folder `dir` says, if it does.
-    pub fn read(dir: &Path) -> Option<Self> {
-        serde_json::from_slice(&fs::read(dir.join(ABOUT)).ok()?).ok()
-    }
-
-    /// Whether an earlier program made the folder, in whose files nobody can trust.
-    pub fn is_outdated(&self) -> bool {
-        self.format < FORMAT
-    }
-
-    /// Whether it keeps photos at this level.
-    pub fn is_of(&self, level: CacheLevel) -> bool {
-        self.level == level_name(level)
-    }
-
-    fn write(&self, dir: &Path) -> Result<()> {
-        if Self::read(dir).as_ref() == Some(self) {
-            return Ok(());
-        }
-        fs::create_dir_all(dir).map_err(Error::io(dir))?;
-        let part = dir.join(format!("{PART_PREFIX}{}", std::process::id()));
-        let text =
-            serde_json::to_vec_pretty(self).map_err(|error| Error::io(&part)(error.into()))?;
-        fs::write(&part, text)
-            .and_then(|()| fs::rename(&part, dir.join(ABOUT)))
-            .map_err(Error::io(dir))
-    }
-}
-
-fn level_name(level: CacheLevel) -> String {
-    format!("{level:?}").to_lowercase()
-}
-
-const ABOUT: &str = "about.json";
-/// How a file is called that is being written.
-pub(crate) const PART_PREFIX: &str = "part-";
-/// What the files of a folder are.
-///
-/// | format | what is new |
-/// |---|---|
-/// | 0 | |
-/// | 2 | A file's name is the hash of what was read. It was that of the index's record, though the photo might have been edited since: some files hold the states of another picture. |
-const FORMAT: u32 = 2;
 const MAGIC: &[u8; 8] = b"BTKEPT02";
 /// Magic, count, rows, width.
 const HEADER: usize = 8 + 3 * 4;
@@ -166,8 +85,13 @@ impl PhotoCache {
         self.level
     }
 
+    /// What all files may take, bytes.
+    pub(super) fn limit(&self) -> u64 {
+        self.limit
+    }
+
     /// What is kept of the photo with this content.
-    pub(crate) fn load(&self, photo: ContentHash) -> Option<Kept> {
+    pub(crate) fn load(&self, photo: ContentHash) -> Option<ImageSide> {
         if self.level == CacheLevel::None {
             return None;
         }
@@ -183,14 +107,14 @@ impl PhotoCache {
     }
 
     /// Keeps what was computed of a photo.
-    pub(crate) fn store(&self, photo: ContentHash, kept: &Kept) -> Result<()> {
+    pub(crate) fn store(&self, photo: ContentHash, kept: &ImageSide) -> Result<()> {
         if self.level == CacheLevel::None {
             return Ok(());
         }
         self.write(photo, &encode(kept)?)
     }
 
-    fn write(&self, photo: ContentHash, bytes: &[u8]) -> Result<()> {
+    pub(super) fn write(&self, photo: ContentHash, bytes: &[u8]) -> Result<()> {
         if !self.has_grown.load(Ordering::Relaxed) {
             self.about.write(&self.dir)?;
         }
@@ -233,7 +157,7 @@ impl PhotoCache {
     }
 
     /// Removes the folders of earlier programs. What cannot be removed takes room, and does no other harm.
-    fn remove_outdated(&self) {
+    pub(super) fn remove_outdated(&self) {
         let folders = fs::read_dir(&self.root).into_iter().flatten().flatten();
         for folder in folders.map(|entry| entry.path()) {
             if About::read(&folder).is_some_and(|about| about.is_outdated()) {
@@ -243,7 +167,7 @@ impl PhotoCache {
     }
 
     /// All that is kept, by whatever model; nothing where there is no folder yet.
-    fn files(&self) -> Result<Vec<KeptFile>> {
+    pub(super) fn files(&self) -> Result<Vec<KeptFile>> {
         let mut files = Vec::new();
         match list(&self.root, &mut files) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(&self.root)(error)),
@@ -256,7 +180,7 @@ impl PhotoCache {
         self.dir.join(&name[..2]).join(name.as_str())
     }
 
-    fn decode(&self, bytes: &[u8]) -> Option<Kept> {
+    fn decode(&self, bytes: &[u8]) -> Option<ImageSide> {
         let (body, sum) = bytes.split_last_chunk::<8>()?;
         if xxh3_64(body) != u64::from_le_bytes(*sum) || !body.starts_with(MAGIC) {
             return None;
@@ -269,7 +193,7 @@ impl PhotoCache {
             let data = values.to_vec();
             let bytes = rows.checked_mul(rows)?.checked_mul(3)?;
             let is_whole = count == 3 && rows == width && data.len() == bytes;
-            return is_whole.then_some(Kept::Pixels(Pixels { side: rows, data }));
+            return is_whole.then_some(ImageSide::Pixels(Pixels { side: rows, data }));
         }
         let bytes = rows.checked_mul(width)?.checked_mul(2)?;
         if bytes == 0 || values.len() != bytes.checked_mul(count)? {
@@ -281,50 +205,14 @@ impl PhotoCache {
         };
         let states = values.chunks_exact(bytes).map(state);
         let states: Vec<Tensor> = states.collect::<candle_core::Result<_>>().ok()?;
-        (states.len() == self.states).then_some(Kept::States(states))
+        (states.len() == self.states).then_some(ImageSide::States(states))
     }
 }
 
-/// Fills a cache until it is full. Nothing leaves for what comes, as it would in a query: that would be the photos
-/// filled in first.
-pub(crate) struct Filling<'a> {
-    cache: &'a PhotoCache,
-    /// Bytes to the limit.
-    room: u64,
-}
-
-impl<'a> Filling<'a> {
-    pub(crate) fn new(cache: &'a PhotoCache) -> Self {
-        cache.remove_outdated();
-        // What cannot be listed cannot be written either, and that will be told.
-        let files = cache.files().unwrap_or_default();
-        let taken: u64 = files.iter().map(|file| file.bytes).sum();
-        Self {
-            cache,
-            room: cache.limit.saturating_sub(taken),
-        }
-    }
-
-    pub(crate) fn level(&self) -> CacheLevel {
-        self.cache.level
-    }
-
-    /// Keeps what was computed of a photo, unless there is no room for it: then false.
-    pub(crate) fn store(&mut self, photo: ContentHash, kept: &Kept) -> Result<bool> {
-        let bytes = encode(kept)?;
-        let Some(left) = self.room.checked_sub(bytes.len() as u64) else {
-            return Ok(false);
-        };
-        self.cache.write(photo, &bytes)?;
-        self.room = left;
-        Ok(true)
-    }
-}
-
-fn encode(kept: &Kept) -> Result<Vec<u8>> {
+pub(super) fn encode(kept: &ImageSide) -> Result<Vec<u8>> {
     let (count, rows, width) = match kept {
-        Kept::Pixels(pixels) => (3, pixels.side, pixels.side),
-        Kept::States(states) => {
+        ImageSide::Pixels(pixels) => (3, pixels.side, pixels.side),
+        ImageSide::States(states) => {
             let (_, rows, width) = states[0].dims3()?;
             (states.len(), rows, width)
         }
@@ -334,8 +222,8 @@ fn encode(kept: &Kept) -> Result<Vec<u8>> {
         bytes.extend((number as u32).to_le_bytes());
     }
     match kept {
-        Kept::Pixels(pixels) => bytes.extend(&pixels.data),
-        Kept::States(states) => {
+        ImageSide::Pixels(pixels) => bytes.extend(&pixels.data),
+        ImageSide::States(states) => {
             for state in states {
                 state.to_dtype(DType::BF16)?.write_bytes(&mut bytes)?;
             }
@@ -392,9 +280,9 @@ pub(crate) fn kept_seeds() -> Vec<Vec<u8>> {
     ]
 }
 
-struct KeptFile {
+pub(super) struct KeptFile {
     path: PathBuf,
-    bytes: u64,
+    pub(super) bytes: u64,
     served: SystemTime,
 }
 
@@ -419,6 +307,7 @@ fn list(folder: &Path, files: &mut Vec<KeptFile>) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::filling::Filling;
     use super::*;
     use crate::engine::EngineOptions;
 
@@ -436,10 +325,14 @@ mod tests {
         Pixels { side, data }
     }
 
-    fn logits(engine: &Engine, level: CacheLevel, kept: &[Kept]) -> Vec<crate::engine::ItmLogits> {
+    fn logits(
+        engine: &Engine,
+        level: CacheLevel,
+        kept: &[ImageSide],
+    ) -> Vec<crate::engine::ItmLogits> {
         let text = engine.processor().text().encode("a cat").expect("encodes");
         let text = engine.bridge_texts(&[text]).expect("bridges");
-        let photos = engine.image_side(level, kept).expect("bridges");
+        let photos = engine.bridge_image_sides(level, kept).expect("bridges");
         engine.match_bridged(&text, &photos).expect("matches")
     }
 
@@ -447,17 +340,21 @@ mod tests {
     fn what_is_read_back_answers_as_what_was_computed() {
         let (engine, dir) = (engine(), tempfile::tempdir().expect("tempdir"));
         let photos = [pixels(&engine, 3), pixels(&engine, 7)];
-        let exact = logits(&engine, CacheLevel::None, &photos.clone().map(Kept::Pixels));
+        let exact = logits(
+            &engine,
+            CacheLevel::None,
+            &photos.clone().map(ImageSide::Pixels),
+        );
         for level in [CacheLevel::Pixels, CacheLevel::Split, CacheLevel::Full] {
             let cache = PhotoCache::new(dir.path(), &engine, level, u64::MAX).expect("opens");
-            let kept = engine.keep(level, &photos).expect("computes");
+            let kept = engine.image_sides(level, &photos).expect("computes");
             let computed = logits(&engine, level, &kept);
             let hash = |i: usize| ContentHash([i as u8; 32]);
             for (i, kept) in kept.iter().enumerate() {
                 assert!(cache.load(hash(i)).is_none());
                 cache.store(hash(i), kept).expect("stores");
             }
-            let read: Vec<Kept> = (0..2)
+            let read: Vec<ImageSide> = (0..2)
                 .map(|i| cache.load(hash(i)).expect("is there"))
                 .collect();
             assert_eq!(logits(&engine, level, &read), computed, "{level:?}");
@@ -476,7 +373,7 @@ mod tests {
         let cache =
             PhotoCache::new(dir.path(), &engine, CacheLevel::Split, u64::MAX).expect("opens");
         let kept = engine
-            .keep(CacheLevel::Split, &[pixels(&engine, 5)])
+            .image_sides(CacheLevel::Split, &[pixels(&engine, 5)])
             .expect("computes");
         let (hash, whole) = (ContentHash([9; 32]), encode(&kept[0]).expect("encodes"));
         let path = cache.path(hash);
@@ -498,7 +395,7 @@ mod tests {
         let cache =
             PhotoCache::new(dir.path(), &engine, CacheLevel::Split, u64::MAX).expect("opens");
         let kept = engine
-            .keep(CacheLevel::Split, &[pixels(&engine, 5)])
+            .image_sides(CacheLevel::Split, &[pixels(&engine, 5)])
             .expect("computes");
         let hash = ContentHash([9; 32]);
         let mut old = encode(&kept[0]).expect("encodes");
@@ -527,7 +424,7 @@ mod tests {
     fn the_least_recently_used_leave_first() {
         let (engine, dir) = (engine(), tempfile::tempdir().expect("tempdir"));
         let kept = engine
-            .keep(CacheLevel::Split, &[pixels(&engine, 5)])
+            .image_sides(CacheLevel::Split, &[pixels(&engine, 5)])
             .expect("computes");
         let size = encode(&kept[0]).expect("encodes").len() as u64;
         let cache =
@@ -549,7 +446,7 @@ mod tests {
     fn filling_stops_at_the_limit_and_drives_nothing_out() {
         let (engine, dir) = (engine(), tempfile::tempdir().expect("tempdir"));
         let kept = engine
-            .keep(CacheLevel::Split, &[pixels(&engine, 5)])
+            .image_sides(CacheLevel::Split, &[pixels(&engine, 5)])
             .expect("computes");
         let size = encode(&kept[0]).expect("encodes").len() as u64;
         let cache =
@@ -570,7 +467,7 @@ mod tests {
     fn filling_does_not_count_what_earlier_programs_kept() {
         let (engine, dir) = (engine(), tempfile::tempdir().expect("tempdir"));
         let kept = engine
-            .keep(CacheLevel::Split, &[pixels(&engine, 5)])
+            .image_sides(CacheLevel::Split, &[pixels(&engine, 5)])
             .expect("computes");
         let size = encode(&kept[0]).expect("encodes").len() as u64;
         let cache = PhotoCache::new(dir.path(), &engine, CacheLevel::Split, size).expect("opens");
@@ -596,14 +493,16 @@ mod tests {
         let photos = [pixels(&engine, 3), pixels(&engine, 7)];
         let embedded = engine.embed_photos(&photos).expect("embeds");
         for level in [CacheLevel::Pixels, CacheLevel::Split, CacheLevel::Full] {
-            let (with, kept) = engine.embed_and_keep(level, &photos).expect("computes");
+            let (with, kept) = engine
+                .embed_with_image_sides(level, &photos)
+                .expect("computes");
             for (alone, with) in embedded.iter().zip(&with) {
                 assert!(alone.cosine(with) > 0.999_999, "{level:?}");
             }
-            let bytes = |kept: &[Kept]| -> Vec<Vec<u8>> {
+            let bytes = |kept: &[ImageSide]| -> Vec<Vec<u8>> {
                 kept.iter().map(|k| encode(k).expect("encodes")).collect()
             };
-            let queried = engine.keep(level, &photos).expect("computes");
+            let queried = engine.image_sides(level, &photos).expect("computes");
             assert_eq!(bytes(&kept), bytes(&queried), "{level:?}");
         }
     }
@@ -617,7 +516,7 @@ mod tests {
                 .dir
         };
         let exact = EngineOptions {
-            precision: crate::Precision::F32,
+            precision: crate::engine::Precision::F32,
             ..EngineOptions::default()
         };
         let exact = Engine::load(MODEL, &exact, &mut |_, _, _| {}).expect("loads");

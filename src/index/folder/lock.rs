@@ -6,8 +6,8 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
-use super::folder;
 use crate::error::{Error, Result};
+use crate::index::folder::files;
 
 const FILE: &str = "build.lock";
 /// [`builder`] holds the lock for an instant to see whether it is free; a builder that meets it tries again,
@@ -25,7 +25,7 @@ pub(crate) struct BuildLock {
 impl BuildLock {
     /// Creates the index folder if need be, takes its lock and leaves our process id in it.
     pub fn acquire(dir: &Path) -> Result<Self> {
-        folder::create(dir)?;
+        files::create(dir)?;
         let path = dir.join(FILE);
         let mut file = open(&path).map_err(Error::io(&path))?;
         let mut attempt = 1;

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::folder::{self, bytes_on_disk, fresh_store_path, index_bytes, store_path};
-use super::reader::IndexReader;
-use super::store::Store;
-use super::writer::IndexWriter;
 use crate::error::{Error, Result};
+use crate::index::folder::files::{self, bytes_on_disk, fresh_store_path, index_bytes, store_path};
+use crate::index::reader::IndexReader;
+use crate::index::store::database::Store;
+use crate::index::writer::IndexWriter;
 
 /// A store is copied when its files take more than so many times what is in them,
 const WASTE: u64 = 2;
@@ -50,26 +50,22 @@ pub struct CompactReport {
     pub rewrote_store: bool,
 }
 
-/// Builds the graph anew unless it is fresh, drops vectors that no photo uses, writes the store anew where it
-/// takes far more space than its content, and removes what killed builds left. Queries work meanwhile.
-///
-/// The copy of the store needs as much free space as the store's content. [`Error::Busy`] during a build;
-/// [`Error::Cancelled`] soon after `cancel` is set, and the index is as good as before.
-pub fn compact(
+/// See [`Index::compact`](crate::Index::compact).
+pub(crate) fn compact(
     dir: &Path,
     cancel: &AtomicBool,
     on_event: &mut dyn FnMut(CompactEvent),
 ) -> Result<CompactReport> {
-    let pins = IndexReader::open(dir)?.pins().clone();
+    let model = IndexReader::open(dir)?.model().clone();
     let bytes_before = index_bytes(dir)?;
-    let mut writer = IndexWriter::open(dir, &pins)?;
+    let mut writer = IndexWriter::open(dir, &model)?;
     let rebuilt_graph = writer.rebuild_graph(cancel, &mut |done, total| {
         on_event(CompactEvent::Graph { done, total });
     })?;
     writer.publish()?;
     let lock = writer.close()?;
     let rewrote_store = is_wasteful(dir)? && rewrite_store(dir, cancel, on_event)?;
-    folder::remove_leftovers(dir)?;
+    files::remove_leftovers(dir)?;
     drop(lock);
     Ok(CompactReport {
         bytes_before,
@@ -88,21 +84,21 @@ fn is_wasteful(dir: &Path) -> Result<bool> {
 
 /// Copies the store to a new one, and puts that in its place if it is smaller; false if it is not. For the
 /// holder of the lock.
-pub(super) fn rewrite_store(
+pub(in crate::index) fn rewrite_store(
     dir: &Path,
     cancel: &AtomicBool,
     on_event: &mut dyn FnMut(CompactEvent),
 ) -> Result<bool> {
-    folder::settle_store(dir)?;
+    files::settle_store(dir)?;
     let copied = copy_store(dir, cancel, on_event).and_then(|()| {
         let (old, new) = (store_path(dir), fresh_store_path(dir));
         Ok(bytes_on_disk(&new)? < bytes_on_disk(&old)? / SAVING * (SAVING - 1))
     });
     if let Ok(true) = copied {
-        return folder::switch_to_fresh_store(dir).map(|()| true);
+        return files::switch_to_fresh_store(dir).map(|()| true);
     }
     // A copy that is of no use must not fill the disk.
-    let settled = folder::settle_store(dir);
+    let settled = files::settle_store(dir);
     copied.and_then(|_| settled.map(|()| false))
 }
 

@@ -12,8 +12,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::similarity::Scored;
 use crate::error::Result;
+use crate::index::graph::similarity::Scored;
 
 /// A view of a graph's words.
 pub(crate) struct FlatGraph<'a> {
