@@ -6,7 +6,7 @@
 //!
 //! # fn main() -> bridgetower::Result<()> {
 //! # let model = "tests/fixtures/checkpoints/tiny-random";
-//! # let photo = "tests/fixtures/pixels/photo.png";
+//! # let photo = "tests/fixtures/pixels/exif.jpg";
 //! let engine = Engine::load(model, &EngineOptions::default(), &mut |_, _, _| {})?;
 //! let words = engine.processor().text().encode("a cat by a window")?;
 //! let (pixels, _) = engine.processor().read_photo(photo.as_ref())?;
