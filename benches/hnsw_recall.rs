@@ -14,9 +14,7 @@ mod clustered;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use bridgetower::index::{
-    Candidate, Changes, IndexReader, IndexWriter, Plan, SearchOptions, Status,
-};
+use bridgetower::index::{Changes, Hit, IndexReader, IndexWriter, Plan, SearchOptions, Status};
 use bridgetower::{Embedding, Photo};
 use clustered::{DIM, Data, identity, photo};
 
@@ -122,8 +120,8 @@ fn compare_plans(reader: &IndexReader, queries: &[Embedding], permille: u64) {
 fn run<E: std::fmt::Debug>(
     name: &str,
     queries: &[Embedding],
-    search: impl Fn(&Embedding) -> Result<Vec<Candidate>, E>,
-) -> Vec<Vec<Candidate>> {
+    search: impl Fn(&Embedding) -> Result<Vec<Hit>, E>,
+) -> Vec<Vec<Hit>> {
     let mut latencies = Vec::with_capacity(queries.len());
     let found = queries
         .iter()
@@ -141,7 +139,7 @@ fn run<E: std::fmt::Debug>(
 }
 
 /// The part of the `k` best photos that was found.
-fn recall(found: &[Vec<Candidate>], exact: &[Vec<Candidate>], k: usize) -> f64 {
+fn recall(found: &[Vec<Hit>], exact: &[Vec<Hit>], k: usize) -> f64 {
     let (mut hits, mut wanted) = (0, 0);
     for (found, exact) in found.iter().zip(exact) {
         let best = &exact[..k.min(exact.len())];

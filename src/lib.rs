@@ -57,6 +57,7 @@ pub mod fuzzing;
 mod identity;
 pub mod index;
 pub mod ingest;
+pub mod json;
 mod mapped;
 pub mod model;
 pub mod photo;

@@ -7,9 +7,11 @@ use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::civil::DateTime;
+use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::json::path_entry;
 
 /// Names one photo of one index, for as long as it stays there. Never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -56,7 +58,29 @@ pub struct Photo {
     pub metadata: PhotoMetadata,
 }
 
+/// The fields that people search and sort by.
+impl Serialize for Photo {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_map(None)?;
+        self.entries(&mut object)?;
+        object.end()
+    }
+}
+
 impl Photo {
+    /// Puts its fields into an object.
+    pub(crate) fn entries<M: SerializeMap>(&self, object: &mut M) -> Result<(), M::Error> {
+        let metadata = &self.metadata;
+        path_entry(object, "path", &self.path)?;
+        object.serialize_entry("bytes", &self.size)?;
+        object.serialize_entry("width", &metadata.width)?;
+        object.serialize_entry("height", &metadata.height)?;
+        let captured_at = metadata.captured_at.map(|time| time.to_string());
+        object.serialize_entry("captured_at", &captured_at)?;
+        object.serialize_entry("gps", &metadata.gps)?;
+        object.serialize_entry("camera", &metadata.camera)
+    }
+
     /// Whether its file is the one that was recorded, as far as size and times tell.
     pub(crate) fn is_untouched(&self) -> Result<bool> {
         let failed = |error| Error::io(&self.path)(error);

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use bridgetower::json::path_hex;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -56,17 +57,6 @@ pub fn add_paths<'p>(object: &mut Value, key: &str, paths: impl IntoIterator<Ite
     if hex.iter().any(Option::is_some) {
         object[format!("{key}_hex")] = hex.into();
     }
-}
-
-/// The bytes of a path that is not UTF-8, in hexadecimal.
-pub fn path_hex(path: &Path) -> Option<String> {
-    if path.to_str().is_some() {
-        return None;
-    }
-    let bytes = path.as_os_str().as_encoded_bytes().iter();
-    let digits = bytes.flat_map(|byte| [byte >> 4, byte & 15]);
-    let digits = digits.filter_map(|digit| char::from_digit(digit.into(), 16));
-    Some(digits.collect())
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ mod text;
 
 pub use args::{CacheArg, IndexArgs, ModelArgs};
 pub use generate::{GenerateArgs, generate};
-pub use json::{add_path, add_paths, json_line, path_hex, print_json, print_pretty_json};
+pub use json::{add_path, add_paths, json_line, print_json, print_pretty_json};
 pub use outcome::{DONE, FAILED, NOTHING_FOUND, main};
 pub use output::{OutputArgs, Stdout, hint, print, tell};
 pub use progress::{Progress, Unit};

@@ -4,10 +4,10 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
 use bridgetower::Photo;
+use bridgetower::json::path_hex;
 use bridgetower::search::{Found, Hit, TermContent};
 use bt_cli::{
-    OutputArgs, add_path, cut_path, json_line, path_hex, print_json, print_pretty_json, visible,
-    visible_path,
+    OutputArgs, add_path, cut_path, json_line, print_json, print_pretty_json, visible, visible_path,
 };
 use console::Term;
 use serde_json::{Value, json};

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 use bridgetower::engine::{FilledMask, PairScore};
+use bridgetower::json::path_hex;
 use bridgetower::processor::{Pixels, TokenIds};
 use bridgetower::{Embedding, Engine, Error};
-use bt_cli::{DONE, path_hex, print, print_json, visible};
+use bt_cli::{DONE, print, print_json, visible};
 use serde_json::json;
 
 use crate::args::{FillArgs, Inputs, Pair, Program};

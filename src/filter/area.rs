@@ -20,10 +20,6 @@ pub struct Area {
 impl Area {
     /// Reads `LATITUDE,LONGITUDE,KM`, in degrees and kilometres. Refuses what is not on Earth.
     pub fn parse(typed: &str) -> Result<Self> {
-        let refused = |reason: String| Error::Filter {
-            reason,
-            accepted: ACCEPTED,
-        };
         let text = typed.trim();
         let numbers: Option<Vec<f64>> = text
             .strip_suffix("km")
@@ -34,6 +30,19 @@ impl Area {
         let Some(&[latitude, longitude, radius_km]) = numbers.as_deref() else {
             return Err(refused(format!("{typed:?} is no place with a distance")));
         };
+        let centre = GpsPosition {
+            latitude,
+            longitude,
+        };
+        Self::new(centre, radius_km)
+    }
+
+    /// All places up to `radius_km` kilometres from `centre`. Refuses what is not on Earth.
+    pub fn new(centre: GpsPosition, radius_km: f64) -> Result<Self> {
+        let GpsPosition {
+            latitude,
+            longitude,
+        } = centre;
         // Ranges never contain NaN.
         if !(-90.0..=90.0).contains(&latitude) {
             return Err(refused(format!(
@@ -50,18 +59,19 @@ impl Area {
                 "a distance of {radius_km} km reaches nothing"
             )));
         }
-        Ok(Self {
-            centre: GpsPosition {
-                latitude,
-                longitude,
-            },
-            radius_km,
-        })
+        Ok(Self { centre, radius_km })
     }
 
     /// Whether a place lies in it. A place that is not a number lies nowhere.
     pub fn contains(&self, place: GpsPosition) -> bool {
         distance(self.centre, place) <= self.radius_km
+    }
+}
+
+fn refused(reason: String) -> Error {
+    Error::Filter {
+        reason,
+        accepted: ACCEPTED,
     }
 }
 

@@ -3,6 +3,7 @@
 mod area;
 mod fold;
 mod paths;
+mod serial;
 mod size;
 mod when;
 
@@ -38,7 +39,7 @@ pub use when::parse_when;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Filter {
     /// Captured at this time or later. For photos that do not say when, the time at which their file was
     /// last changed counts, in [`Filter::time_zone`]: most photo tools sort by that, and the day is mostly
@@ -80,7 +81,7 @@ impl Filter {
         {
             return Err(Error::Filter {
                 reason: format!("nothing is captured both from {after} on and before {before}"),
-                accepted: "--before leaves out the time it names: --after 2023 --before 2024 is the year 2023, --after 2024-06-15 --before 2024-06-16 one day",
+                accepted: "the end is left out: after 2023 and before 2024 is the year 2023, after 2024-06-15 and before 2024-06-16 one day",
             });
         }
         if self
@@ -90,10 +91,29 @@ impl Filter {
         {
             return Err(Error::Filter {
                 reason: "the camera has no name".into(),
-                accepted: "--camera takes a part of make and model: iphone, \"eos 5d\"",
+                accepted: "give a part of make and model: iphone, \"eos 5d\"",
             });
         }
         Ok(())
+    }
+
+    /// Whether there are no conditions, so that every photo passes.
+    pub fn is_empty(&self) -> bool {
+        let Self {
+            after,
+            before,
+            near,
+            camera,
+            paths,
+            min_size,
+            time_zone: _,
+        } = self;
+        after.is_none()
+            && before.is_none()
+            && near.is_none()
+            && camera.is_none()
+            && paths.is_none()
+            && min_size.is_none()
     }
 
     /// Whether a photo meets all conditions.

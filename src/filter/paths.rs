@@ -21,7 +21,18 @@ const ACCEPTED: &str = "write \"*.jpg\", \"2023/**\", \"IMG_{1,2}*\", a folder's
 /// case are the same, since cameras write `IMG_0042.JPG`, and so are the two ways to store accents, since macOS
 /// has its own.
 #[derive(Debug, Clone)]
-pub struct PathPatterns(Regex);
+pub struct PathPatterns {
+    /// As typed.
+    patterns: Vec<String>,
+    any: Regex,
+}
+
+/// The same patterns in the same order.
+impl PartialEq for PathPatterns {
+    fn eq(&self, other: &Self) -> bool {
+        self.patterns == other.patterns
+    }
+}
 
 impl PathPatterns {
     /// Reads patterns. Refuses those that are none, or that no path in an index can match: those are
@@ -41,15 +52,25 @@ impl PathPatterns {
         let any = any.join("|");
         // A name may hold line ends.
         let built = RegexBuilder::new(&any).dot_matches_new_line(true).build();
-        built.map(Self).map_err(|_| Error::Filter {
+        let any = built.map_err(|_| Error::Filter {
             reason: "these patterns of paths are too much to look for".to_owned(),
             accepted: ACCEPTED,
+        })?;
+        let patterns = patterns.iter().map(|pattern| pattern.as_ref().to_owned());
+        Ok(Self {
+            patterns: patterns.collect(),
+            any,
         })
+    }
+
+    /// The patterns, as they were given.
+    pub fn patterns(&self) -> &[String] {
+        &self.patterns
     }
 
     /// Whether an absolute path matches.
     pub fn matches(&self, path: &Path) -> bool {
-        self.0.is_match(&folded(&path.to_string_lossy()))
+        self.any.is_match(&folded(&path.to_string_lossy()))
     }
 }
 

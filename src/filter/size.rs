@@ -1,5 +1,7 @@
 //! How large a picture must be.
 
+use std::fmt;
+
 use crate::error::{Error, Result};
 
 const ACCEPTED: &str =
@@ -19,6 +21,17 @@ pub enum MinSize {
     },
     /// Pixels in all.
     Pixels(u64),
+}
+
+/// As [`MinSize::parse`] reads it.
+impl fmt::Display for MinSize {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::ShorterSide(pixels) => write!(f, "{pixels}"),
+            Self::Sides { width, height } => write!(f, "{width}x{height}"),
+            Self::Pixels(pixels) => write!(f, "{}MP", *pixels as f64 / 1e6),
+        }
+    }
 }
 
 impl MinSize {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rayon::prelude::*;
 
+use super::hit::Hit;
 use crate::embedding::Embedding;
 use crate::error::{Error, Result};
 use crate::identity::ModelIdentity;
@@ -47,17 +48,6 @@ pub struct SearchOptions<'a> {
 /// Whether a photo may be found. Asked on several threads, and not of every photo.
 pub type PhotoPredicate<'a> = dyn Fn(&Photo) -> bool + Sync + 'a;
 
-/// A photo that was found.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Candidate {
-    /// Its id.
-    pub id: PhotoId,
-    /// Cosine similarity of its embedding and the query, −1..=1.
-    pub similarity: f32,
-    /// What the index knows of it.
-    pub photo: Photo,
-}
-
 impl IndexReader {
     /// Opens what was last published in `dir`. Checks the whole file.
     ///
@@ -94,6 +84,15 @@ impl IndexReader {
         })
     }
 
+    /// A newer published state; `None` if this is the newest. Reads one small file where nothing changed.
+    pub fn newer(&self) -> Result<Option<Self>> {
+        if files::published_generation(&self.dir)? == Some(self.generation()) {
+            return Ok(None);
+        }
+        let latest = Self::open(&self.dir)?;
+        Ok((latest.generation() != self.generation()).then_some(latest))
+    }
+
     /// What the index was built with.
     pub fn model(&self) -> &ModelIdentity {
         &self.snapshot.info.model
@@ -122,12 +121,7 @@ impl IndexReader {
     /// The `k` photos most similar to the query, best first, fewer only if the filter lets fewer pass.
     ///
     /// Approximate where the index has a graph and the filter lets enough pass, exact otherwise.
-    pub fn search(
-        &self,
-        query: &Embedding,
-        k: usize,
-        options: &SearchOptions,
-    ) -> Result<Vec<Candidate>> {
+    pub fn search(&self, query: &Embedding, k: usize, options: &SearchOptions) -> Result<Vec<Hit>> {
         self.check_dim(query)?;
         let course = self.course(query, k, options)?;
         self.follow(course, query, k, options)
@@ -139,7 +133,7 @@ impl IndexReader {
         query: &Embedding,
         k: usize,
         filter: Option<&PhotoPredicate>,
-    ) -> Result<Vec<Candidate>> {
+    ) -> Result<Vec<Hit>> {
         let options = SearchOptions {
             filter,
             plan: Plan::Scan,
@@ -230,7 +224,7 @@ impl IndexReader {
         query: &Embedding,
         k: usize,
         options: &SearchOptions,
-    ) -> Result<Vec<Candidate>> {
+    ) -> Result<Vec<Hit>> {
         let by_graph = match course.graph_budget {
             0 => None,
             budget => {
@@ -321,7 +315,7 @@ impl IndexReader {
         rows: Vec<Scored>,
         k: usize,
         filter: Option<&PhotoPredicate>,
-    ) -> Result<Vec<Candidate>> {
+    ) -> Result<Vec<Hit>> {
         let mut found = Vec::with_capacity(k.min(rows.len()));
         let mut rows = BinaryHeap::from(rows);
         while let Some(Scored { similarity, row }) = rows.pop() {
@@ -333,10 +327,11 @@ impl IndexReader {
                 if filter.is_none_or(|filter| filter(&photo)) {
                     let id = self.snapshot.photo_id(position);
                     // Rounding can push a unit vector's product with itself over 1.
-                    found.push(Candidate {
+                    found.push(Hit {
                         id,
-                        similarity: similarity.clamp(-1.0, 1.0),
                         photo,
+                        similarity: similarity.clamp(-1.0, 1.0),
+                        match_probability: None,
                     });
                 }
             }

@@ -12,11 +12,11 @@ use crate::cache::PhotoCache;
 use crate::embedding::Embedding;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::index::{Candidate, IndexReader, PhotoPredicate, SearchOptions};
-use crate::photo::Photo;
+use crate::index::{IndexReader, PhotoPredicate, SearchOptions};
 use crate::processor::Pixels;
 use rerank::Asked;
 
+pub use crate::index::{Hit, RankedHit};
 pub use term::{Term, TermContent};
 
 /// How to search.
@@ -42,24 +42,6 @@ impl Default for QueryOptions<'_> {
             min_score: None,
             filter: None,
         }
-    }
-}
-
-/// A photo found.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Hit {
-    /// The photo.
-    pub photo: Photo,
-    /// Cosine between the query's embedding and the photo's, −1..=1.
-    pub similarity: f32,
-    /// Probability that photo and query match, where the photo was reranked.
-    pub match_probability: Option<f32>,
-}
-
-impl Hit {
-    /// What it was ranked by: the match probability where there is one, else the similarity.
-    pub fn score(&self) -> f32 {
-        self.match_probability.unwrap_or(self.similarity)
     }
 }
 
@@ -126,15 +108,15 @@ impl Searcher<'_> {
             ..SearchOptions::default()
         };
         let mut candidates = self.index.search(&query, k, &search)?;
-        found.by_similarity = candidates.iter().cloned().map(by_similarity).collect();
+        found.by_similarity = candidates.clone();
         let rest = candidates.split_off(options.rerank.min(candidates.len()));
         if !asked.is_empty() && !candidates.is_empty() {
             on_event(SearchEvent::Candidates(&found.by_similarity));
             self.rerank(&asked, &candidates, &mut found, on_event)?;
         } else {
-            found.hits.extend(candidates.into_iter().map(by_similarity));
+            found.hits.extend(candidates);
         }
-        found.hits.extend(rest.into_iter().map(by_similarity));
+        found.hits.extend(rest);
         if let Some(least) = options.min_score {
             found
                 .hits
@@ -206,12 +188,4 @@ pub fn default_rerank(reranker: &Engine) -> usize {
     let typical_query = 12;
     let affordable = CPU_BUDGET / reranker.model().config().match_flops(typical_query);
     (affordable as usize).clamp(10, 50)
-}
-
-fn by_similarity(candidate: Candidate) -> Hit {
-    Hit {
-        photo: candidate.photo,
-        similarity: candidate.similarity,
-        match_probability: None,
-    }
 }

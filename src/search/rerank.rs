@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use rayon::prelude::*;
 
-use super::{Found, Hit, SearchEvent, Searcher, by_similarity};
+use super::{Found, SearchEvent, Searcher};
 use crate::cache::PhotoCache;
 use crate::engine::{CacheLevel, ImageSide};
 use crate::error::{Error, Result};
-use crate::index::Candidate;
+use crate::index::Hit;
 use crate::model::{Bridged, TextStates};
 use crate::photo::Photo;
 use crate::processor::{Encoded, Pixels};
@@ -28,7 +28,7 @@ struct Question {
 
 /// A candidate whose image side is at hand.
 struct Ready<'c> {
-    candidate: &'c Candidate,
+    candidate: &'c Hit,
     /// Whether the cache had it.
     was_kept: bool,
 }
@@ -38,7 +38,7 @@ impl Searcher<'_> {
     pub(super) fn rerank(
         &self,
         asked: &[Asked],
-        candidates: &[Candidate],
+        candidates: &[Hit],
         found: &mut Found,
         on_event: &mut dyn FnMut(SearchEvent),
     ) -> Result<()> {
@@ -82,7 +82,7 @@ impl Searcher<'_> {
             .hits
             .extend(scored.into_iter().map(|(log_probability, candidate)| Hit {
                 match_probability: Some(log_probability.exp() as f32),
-                ..by_similarity(candidate.clone())
+                ..candidate.clone()
             }));
         Ok(())
     }
@@ -109,7 +109,7 @@ impl Searcher<'_> {
     /// there, or computed.
     fn image_sides<'c>(
         &self,
-        batch: &'c [Candidate],
+        batch: &'c [Hit],
         left_out: &mut LeftOut,
     ) -> Result<(Vec<Ready<'c>>, Vec<ImageSide>)> {
         let read: Vec<Result<Read>> = batch
@@ -165,7 +165,7 @@ impl Searcher<'_> {
     }
 
     /// Keeps what was computed of a photo. That it cannot is told once: the answer is right without it.
-    fn store(&self, candidate: &Candidate, kept: &ImageSide, warnings: &mut Vec<String>) {
+    fn store(&self, candidate: &Hit, kept: &ImageSide, warnings: &mut Vec<String>) {
         let Some(Err(error)) = self
             .cache
             .map(|cache| cache.store(candidate.photo.content_hash, kept))

@@ -10,7 +10,8 @@ use crate::embedding::Embedding;
 use crate::error::Error;
 use crate::index::codec::{FORMAT, OLDEST_FORMAT, seal_as};
 use crate::index::folder::files::{published_generation, snapshot_path, store_path};
-use crate::index::reader::{Candidate, IndexReader, SearchOptions};
+use crate::index::hit::Hit;
+use crate::index::reader::{IndexReader, SearchOptions};
 use crate::index::snapshot::reseal;
 use crate::index::store::database::{Store, Writes};
 use crate::index::transfer::import;
@@ -65,7 +66,7 @@ fn indexes_of_all_formats_are_searched_and_built_on() {
             let query = reader.embedding(id).unwrap().unwrap();
             let found = reader.search(&query, 5, &SearchOptions::default()).unwrap();
             assert_eq!(found.len(), 5);
-            let is_it = |found: &Candidate| found.photo == photo && found.similarity > 0.9999;
+            let is_it = |found: &Hit| found.photo == photo && found.similarity > 0.9999;
             assert!(found.iter().any(is_it));
             assert!(found.is_sorted_by(|a, b| a.similarity >= b.similarity));
         }

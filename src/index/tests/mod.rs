@@ -19,7 +19,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use super::reader::Candidate;
+use super::Hit;
 use super::upkeep::verify::verify;
 use super::{Changes, IndexWriter};
 use crate::embedding::Embedding;
@@ -125,7 +125,7 @@ fn rebuild_graph(writer: &mut IndexWriter) -> bool {
         .unwrap()
 }
 
-fn ids(candidates: &[Candidate]) -> Vec<PhotoId> {
+fn ids(candidates: &[Hit]) -> Vec<PhotoId> {
     candidates.iter().map(|candidate| candidate.id).collect()
 }
 
