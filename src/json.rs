@@ -49,3 +49,8 @@ pub(crate) fn paths_entry<M: SerializeMap>(
     }
     Ok(())
 }
+
+/// A number with the few digits that it was typed with: 0.1, and not the nearest 32 bits.
+pub(crate) fn decimal(number: f32) -> f64 {
+    number.to_string().parse().unwrap_or(number.into())
+}

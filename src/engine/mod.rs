@@ -89,6 +89,22 @@ impl Engine {
         })
     }
 
+    /// Loads the model that an index was built with; [`Error::ModelMoved`] if that is a folder that is gone.
+    pub fn load_indexed(
+        identity: &ModelIdentity,
+        options: &EngineOptions,
+        progress: DownloadProgress,
+    ) -> Result<Self> {
+        // Only an index calls a folder by its whole path.
+        let place = Path::new(&identity.name);
+        if place.is_absolute() && !place.is_dir() {
+            return Err(Error::ModelMoved {
+                model: identity.name.clone(),
+            });
+        }
+        Self::load(&identity.name, options, progress)
+    }
+
     /// Packs all weights of this engine's model, in its number format, into the files that later processes map, and
     /// packs those anew that are damaged there. Without that each stage does it when it first runs, if it is large.
     ///

@@ -22,9 +22,9 @@ pub use when::parse_when;
 /// Conditions on a photo, which all must hold; none by default.
 ///
 /// ```
-/// use bridgetower::filter::{Area, Filter, parse_when};
-/// use bridgetower::search::QueryOptions;
-/// use bridgetower::Photo;
+/// use bridgetower::Filter;
+/// use bridgetower::filter::{Area, parse_when};
+/// use bridgetower::search::Query;
 ///
 /// # fn main() -> bridgetower::Result<()> {
 /// let filter = Filter {
@@ -33,9 +33,7 @@ pub use when::parse_when;
 ///     near: Some(Area::parse("48.858,2.294,10")?),
 ///     ..Filter::default()
 /// };
-/// filter.check()?;
-/// let passes = |photo: &Photo| filter.matches(photo);
-/// let options = QueryOptions { filter: Some(&passes), ..QueryOptions::default() };
+/// let query = Query { filter, ..Query::text("a cat by a window") };
 /// # Ok(())
 /// # }
 /// ```

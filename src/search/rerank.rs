@@ -1,26 +1,47 @@
 //! Candidates read together with the query.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
-use super::{Found, SearchEvent, Searcher};
+use super::event::SearchEvent;
+use super::found::Warning;
 use crate::cache::PhotoCache;
-use crate::engine::{CacheLevel, ImageSide};
+use crate::engine::{CacheLevel, Engine, ImageSide};
 use crate::error::{Error, Result};
 use crate::index::Hit;
 use crate::model::{Bridged, TextStates};
 use crate::photo::Photo;
 use crate::processor::{Encoded, Pixels};
 
-/// A text term as the embedder's text tower left it.
+/// A text term, ready to be asked of photos.
 pub(super) struct Asked<'t> {
     pub(super) weight: f32,
     pub(super) text: &'t str,
-    pub(super) states: TextStates,
+    /// What the reranker's own text tower left of it, if that has run.
+    pub(super) states: Option<TextStates>,
 }
 
-/// A text term on the reranker's side.
+/// Reads photos together with a query.
+pub(super) struct PairReader<'a> {
+    /// The model with the matching head.
+    pub(super) engine: &'a Engine,
+    /// Where what it computes of photos is kept for the next query.
+    pub(super) cache: Option<&'a PhotoCache>,
+}
+
+/// What came of reading candidates.
+#[derive(Default)]
+pub(super) struct Reading {
+    /// Those that could be read, best first.
+    pub(super) hits: Vec<Hit>,
+    pub(super) warnings: Vec<Warning>,
+    /// Those that could not.
+    pub(super) left_out: Vec<PathBuf>,
+}
+
+/// A text term on the model's side.
 struct Question {
     weight: f32,
     text: Bridged,
@@ -33,22 +54,26 @@ struct Ready<'c> {
     was_kept: bool,
 }
 
-impl Searcher<'_> {
-    /// Reads `candidates` together with what is asked. Those of which that can be done become hits, best first.
-    pub(super) fn rerank(
+impl PairReader<'_> {
+    /// Reads `candidates` together with what is asked. [`Error::Cancelled`] before the next batch once `cancel` is set.
+    pub(super) fn read_all(
         &self,
         asked: &[Asked],
         candidates: &[Hit],
-        found: &mut Found,
+        cancel: &AtomicBool,
         on_event: &mut dyn FnMut(SearchEvent),
-    ) -> Result<()> {
+    ) -> Result<Reading> {
         let questions = self.questions(asked)?;
+        let mut reading = Reading::default();
         let mut left_out = LeftOut::default();
         let total = candidates.len();
         let mut scored = Vec::with_capacity(total);
         let mut done = 0;
         on_event(SearchEvent::Reading { done, total });
-        for batch in candidates.chunks(self.reranker.batch_size()) {
+        for batch in candidates.chunks(self.engine.batch_size()) {
+            if cancel.load(Ordering::Relaxed) {
+                return Err(Error::Cancelled);
+            }
             let (ready, sides) = self.image_sides(batch, &mut left_out)?;
             let scores = self.answer(&questions, &sides)?;
             for ((ready, side), score) in ready.iter().zip(&sides).zip(scores) {
@@ -58,7 +83,7 @@ impl Searcher<'_> {
                     continue;
                 }
                 if !ready.was_kept {
-                    self.store(candidate, side, &mut found.warnings);
+                    self.store(candidate, side, &mut reading.warnings);
                 }
                 scored.push((score, candidate));
             }
@@ -66,36 +91,33 @@ impl Searcher<'_> {
             on_event(SearchEvent::Reading { done, total });
         }
         if let Some(Err(error)) = self.cache.map(PhotoCache::trim) {
-            found
-                .warnings
-                .push(format!("the cache cannot be trimmed: {error}"));
+            reading.warnings.push(Warning::CacheUntrimmed {
+                reason: error.to_string(),
+            });
         }
         if scored.is_empty() && !left_out.numberless.is_empty() {
             return Err(Error::NoNumber {
-                what: format!("every match by {}", self.reranker.name()),
+                what: format!("every match by {}", self.engine.name()),
             });
         }
-        left_out.report(found);
-        found.reranked = scored.len();
+        left_out.report(&mut reading);
         scored.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-        found
-            .hits
-            .extend(scored.into_iter().map(|(log_probability, candidate)| Hit {
-                match_probability: Some(log_probability.exp() as f32),
-                ..candidate.clone()
-            }));
-        Ok(())
+        let hits = scored.into_iter().map(|(log_probability, candidate)| Hit {
+            match_probability: Some(log_probability.exp() as f32),
+            ..candidate.clone()
+        });
+        reading.hits = hits.collect();
+        Ok(reading)
     }
 
-    /// The text terms, ready for the cross-modal layers. One model's text tower runs once per text.
+    /// The text terms, ready for the cross-modal layers.
     fn questions(&self, asked: &[Asked]) -> Result<Vec<Question>> {
-        let is_one_model = std::ptr::eq(self.embedder, self.reranker);
         let question = |asked: &Asked| {
-            let text = if is_one_model {
-                self.reranker.model().bridge_text(&asked.states)?
+            let text = if let Some(states) = &asked.states {
+                self.engine.model().bridge_text(states)?
             } else {
-                let tokens = self.reranker.processor().text().encode(asked.text)?;
-                self.reranker.bridge_texts(&[tokens])?
+                let tokens = self.engine.processor().text().encode(asked.text)?;
+                self.engine.bridge_texts(&[tokens])?
             };
             Ok(Question {
                 weight: asked.weight,
@@ -138,13 +160,13 @@ impl Searcher<'_> {
             }
         }
         if !pixels.is_empty() {
-            sides.extend(self.reranker.image_sides(self.level(), &pixels)?);
+            sides.extend(self.engine.image_sides(self.level(), &pixels)?);
             ready.extend(unkept);
         }
         Ok((ready, sides))
     }
 
-    /// What there is of a photo. ImageSide is what was computed of the content that the index knows, so it counts only
+    /// What there is of a photo. Kept is what was computed of the content that the index knows, so it counts only
     /// while the file holds that.
     fn read(&self, photo: &Photo) -> Result<Read> {
         let changed = if photo.is_untouched()? {
@@ -160,21 +182,23 @@ impl Searcher<'_> {
             None => Encoded::of(photo)?,
         };
         Ok(Read::Pixels(
-            self.reranker.processor().preprocess(&encoded)?.0,
+            self.engine.processor().preprocess(&encoded)?.0,
         ))
     }
 
-    /// Keeps what was computed of a photo. That it cannot is told once: the answer is right without it.
-    fn store(&self, candidate: &Hit, kept: &ImageSide, warnings: &mut Vec<String>) {
+    /// Keeps what was computed of a photo. That it cannot is reported once: the answer is right without it.
+    fn store(&self, candidate: &Hit, kept: &ImageSide, warnings: &mut Vec<Warning>) {
         let Some(Err(error)) = self
             .cache
             .map(|cache| cache.store(candidate.photo.content_hash, kept))
         else {
             return;
         };
-        let warning = "the cache cannot be written";
-        if !warnings.iter().any(|known| known.starts_with(warning)) {
-            warnings.push(format!("{warning}: {error}"));
+        let is_known = |warning: &Warning| matches!(warning, Warning::CacheUnwritable { .. });
+        if !warnings.iter().any(is_known) {
+            warnings.push(Warning::CacheUnwritable {
+                reason: error.to_string(),
+            });
         }
     }
 
@@ -189,11 +213,11 @@ impl Searcher<'_> {
         if photos.is_empty() {
             return Ok(Vec::new());
         }
-        let photos_bridged = self.reranker.bridge_image_sides(self.level(), photos)?;
+        let photos_bridged = self.engine.bridge_image_sides(self.level(), photos)?;
         let total: f64 = questions.iter().map(|q| f64::from(q.weight.abs())).sum();
         let mut scores = vec![0f64; photos.len()];
         for question in questions {
-            let logits = self.reranker.raw_match(&question.text, &photos_bridged)?;
+            let logits = self.engine.raw_match(&question.text, &photos_bridged)?;
             for (score, logits) in scores.iter_mut().zip(logits) {
                 let wanted = question.weight > 0.0;
                 let share = f64::from(question.weight.abs()) / total;
@@ -236,48 +260,26 @@ impl LeftOut {
         }
     }
 
-    fn report(self, found: &mut Found) {
+    fn report(self, reading: &mut Reading) {
         let Self {
             unreadable,
             changed,
             numberless,
         } = self;
         for (path, reason) in unreadable {
-            found
+            reading.left_out.push(path.clone());
+            reading.warnings.push(Warning::Unreadable { path, reason });
+        }
+        reading
+            .left_out
+            .extend(changed.iter().chain(&numberless).cloned());
+        if !changed.is_empty() {
+            reading.warnings.push(Warning::Changed { paths: changed });
+        }
+        if !numberless.is_empty() {
+            reading
                 .warnings
-                .push(format!("{} left out: {reason}", path.display()));
-            found.left_out.push(path);
+                .push(Warning::NoNumber { paths: numberless });
         }
-        for (paths, what) in [
-            (
-                changed,
-                "changed since the index was built, which bt-index build brings up to date",
-            ),
-            (
-                numberless,
-                "match with a probability that is no number: the checkpoint is damaged, or the number format too \
-                 narrow (--precision f32)",
-            ),
-        ] {
-            if !paths.is_empty() {
-                let warning = format!("left out, because they {what}: {}", some_of(&paths));
-                found.warnings.push(warning);
-            }
-            found.left_out.extend(paths);
-        }
-    }
-}
-
-/// The first few, and how many more.
-fn some_of(paths: &[PathBuf]) -> String {
-    const NAMED: usize = 3;
-    let named: Vec<String> = paths
-        .iter()
-        .take(NAMED)
-        .map(|path| path.display().to_string())
-        .collect();
-    match paths.len().saturating_sub(NAMED) {
-        0 => named.join(", "),
-        more => format!("{} and {more} more", named.join(", ")),
     }
 }

@@ -4,10 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use bridgetower::index::{IndexReader, IndexWriter};
+use bridgetower::index::{IndexReader, IndexWriter, ReadIndex};
 use bridgetower::ingest::{BuildOptions, BuildReport, build};
-use bridgetower::search::{QueryOptions, Searcher};
-use bridgetower::{Engine, Index, Term};
+use bridgetower::search::Query;
+use bridgetower::{Engine, Index, Session, Term};
+use std::sync::Arc;
 
 use crate::fixtures::engine;
 
@@ -92,17 +93,22 @@ fn real_photographs_are_indexed_and_found() {
     let dir = tempfile::tempdir().expect("tempdir");
     let report = build_index(&engine, dir.path(), photos);
     assert_eq!((report.embedded, report.skipped.len()), (86, 0));
-    let index = IndexReader::open(dir.path()).expect("opens");
-    let searcher = Searcher {
-        cache: None,
-        index: &index,
-        embedder: &engine,
-        reranker: &engine,
-    };
+    let index = Arc::new(IndexReader::open(dir.path()).expect("opens"));
+    let engine = Arc::new(engine);
+    let session = Session::new(
+        Arc::clone(&index) as Arc<dyn ReadIndex>,
+        Arc::clone(&engine),
+        Some(engine),
+        None,
+    );
+    let session = session.expect("opens");
     for entry in index.photos().take(5) {
         let path = entry.expect("reads").1.path;
-        let term = Term::parse(path.to_str().expect("UTF-8")).expect("a photo");
-        let found = searcher.search(&[term], &QueryOptions::default(), &mut |_| {});
+        let query = Query {
+            terms: vec![Term::image(path.clone())],
+            ..Query::default()
+        };
+        let found = session.search(&query, &AtomicBool::new(false), &mut |_| {});
         assert_eq!(found.expect("searches").hits[0].photo.path, path);
     }
 }

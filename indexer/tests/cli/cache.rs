@@ -1,13 +1,15 @@
 //! `bt-index build --cache`: the image side of reranking, kept while it is at hand.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
 use bridgetower::cache::{CacheLevel, PhotoCache};
 use bridgetower::engine::EngineOptions;
 use bridgetower::index::IndexReader;
-use bridgetower::search::{QueryOptions, Searcher};
-use bridgetower::{Engine, Index, Term};
+use bridgetower::search::Query;
+use bridgetower::{Engine, Index, Session};
 
 use super::{World, files_below, fixture, json};
 
@@ -45,17 +47,15 @@ fn the_first_query_finds_what_the_build_kept() {
         let options = EngineOptions::default();
         let engine = Engine::load(model.to_str().expect("UTF-8"), &options, &mut |_, _, _| {})
             .expect("loads");
-        let index = IndexReader::open(&world.index()).expect("opens");
+        let engine = Arc::new(engine);
+        let index = Arc::new(IndexReader::open(&world.index()).expect("opens"));
         let search = |root: PathBuf| {
             let cache = PhotoCache::new(&root, &engine, level, u64::MAX).expect("opens");
-            let searcher = Searcher {
-                index: &index,
-                embedder: &engine,
-                reranker: &engine,
-                cache: Some(&cache),
-            };
-            let terms = [Term::parse("a cat").expect("a term")];
-            let found = searcher.search(&terms, &QueryOptions::default(), &mut |_| {});
+            let (index, engine) = (Arc::clone(&index), Arc::clone(&engine));
+            let session = Session::new(index, Arc::clone(&engine), Some(engine), Some(cache));
+            let cancel = AtomicBool::new(false);
+            let session = session.expect("opens");
+            let found = session.search(&Query::text("a cat"), &cancel, &mut |_| {});
             found.expect("finds").hits
         };
         let elsewhere = tempfile::tempdir().expect("tempdir");

@@ -1,0 +1,57 @@
+//! A picture that someone brings along: to search by, to embed, to match with a text.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::{Encoded, Pixels, Processor};
+use crate::error::{Error, Result};
+use crate::photo::PhotoMetadata;
+
+/// A picture as a file of this machine, or as the bytes of a file from anywhere.
+///
+/// No text becomes a path here: a program that takes names of files from people makes a [`Picture::File`] itself, and a
+/// server does so for nobody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Picture {
+    /// A file.
+    File(PathBuf),
+    /// The bytes of a file, such as an upload.
+    Bytes(Arc<[u8]>),
+}
+
+impl Picture {
+    /// Reads the file, or takes the bytes.
+    pub fn encoded(&self) -> Result<Encoded> {
+        match self {
+            Self::File(path) => Encoded::read(path),
+            Self::Bytes(bytes) => Encoded::new(bytes.to_vec()),
+        }
+    }
+}
+
+impl From<PathBuf> for Picture {
+    fn from(path: PathBuf) -> Self {
+        Self::File(path)
+    }
+}
+
+impl From<Vec<u8>> for Picture {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes.into())
+    }
+}
+
+impl Processor {
+    /// Reads and decodes a picture, and makes the model's pixels of it. Errors name the file, if it is one.
+    pub fn read(&self, picture: &Picture) -> Result<(Pixels, PhotoMetadata)> {
+        let read = picture
+            .encoded()
+            .and_then(|encoded| self.preprocess(&encoded));
+        match (read, picture) {
+            (Err(Error::Photo { reason }), Picture::File(path)) => Err(Error::Photo {
+                reason: format!("{}: {reason}", path.display()),
+            }),
+            (read, _) => read,
+        }
+    }
+}
