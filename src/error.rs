@@ -69,14 +69,6 @@ pub enum Error {
     /// A query without words.
     #[error("the query is empty")]
     EmptyQuery,
-    /// A part of a query that cannot be understood, or names no photo here.
-    #[error("{reason}")]
-    Term {
-        /// What is wrong with it, as it was typed.
-        reason: String,
-        /// What can be typed instead, in one line.
-        advice: &'static str,
-    },
     /// The model's answer is NaN or infinite.
     #[error("{what} computes to no number")]
     NoNumber {
@@ -276,7 +268,6 @@ impl Error {
             Self::Device { .. } => "--device cpu works everywhere",
             Self::EmptyQuery => "describe what the photo shows: bt-query \"a cat by a window\"",
             Self::Filter { accepted, .. } => accepted,
-            Self::Term { advice, .. } => advice,
             Self::NoNumber { .. } => {
                 "the checkpoint is damaged, or the number format too narrow: try --precision f32, or download the checkpoint again"
             }

@@ -35,6 +35,16 @@ pub struct ModelArgs {
 }
 
 impl ModelArgs {
+    /// How to load a model with these settings.
+    pub fn options(&self) -> EngineOptions {
+        keep_freed_memory();
+        EngineOptions {
+            device: self.device,
+            precision: self.precision,
+            offline: self.offline,
+        }
+    }
+
     /// Loads `--model`, or else `default`, showing a bar for what has to be downloaded first.
     pub fn load(&self, default: &str, output: &OutputArgs) -> Result<Engine, Error> {
         if self.model.is_none() {
@@ -60,12 +70,7 @@ impl ModelArgs {
 
     /// Loads the model `name` with these settings.
     pub fn load_named(&self, name: &str, output: &OutputArgs) -> Result<Engine, Error> {
-        let options = EngineOptions {
-            device: self.device,
-            precision: self.precision,
-            offline: self.offline,
-        };
-        keep_freed_memory();
+        let options = self.options();
         let mut bar = None;
         let engine = Engine::load(name, &options, &mut |file, done, total| {
             let bar = bar.get_or_insert_with(|| output.progress(Unit::Bytes));

@@ -2,6 +2,7 @@
 
 #![warn(clippy::print_stdout, clippy::print_stderr)] // They panic where a pipe is closed or a disk is full.
 
+mod advised;
 mod args;
 mod environment;
 mod generate;
@@ -11,16 +12,14 @@ mod output;
 mod progress;
 mod text;
 
+pub use advised::Advised;
 pub use args::{CacheArg, IndexArgs, ModelArgs};
 pub use generate::{GenerateArgs, generate};
 pub use json::{add_path, add_paths, json_line, print_json, print_pretty_json};
-pub use outcome::{DONE, FAILED, NOTHING_FOUND, main};
+pub use outcome::{DONE, FAILED, NOTHING_FOUND, advice, main, message};
 pub use output::{OutputArgs, Stdout, hint, print, tell};
 pub use progress::{Progress, Unit};
 pub use text::{counted, cut_path, cut_right, visible, visible_path, width};
 
 /// The checkpoint that is used when neither the user nor an index names one.
 pub const DEFAULT_MODEL: &str = "BridgeTower/bridgetower-large-itm-mlm-itc";
-
-/// Reranks for embedding checkpoints without a matching head.
-pub const DEFAULT_RERANK_MODEL: &str = "BridgeTower/bridgetower-large-itm-mlm-gaudi";

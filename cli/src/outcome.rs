@@ -7,6 +7,7 @@ use bridgetower::Error;
 use clap::Parser;
 use clap::error::ErrorKind;
 
+use crate::advised::Advised;
 use crate::environment::{self, Refused, Variables};
 use crate::output::{self, hint, tell};
 use crate::text::is_misleading;
@@ -65,10 +66,7 @@ fn report(error: &anyhow::Error, variables: &Variables) {
     let messages = error.chain().map(ToString::to_string);
     let message = said_once(messages.map(|message| variables.name_instead(message)));
     tell(format_args!("error: {message}"));
-    let advice = error
-        .chain()
-        .find_map(|cause| cause.downcast_ref::<Error>())
-        .map_or("", Error::hint);
+    let advice = advice(error);
     let set = variables.mentioned(&format!("{message} {advice}"));
     match (advice, set) {
         ("", None) => {}
@@ -76,6 +74,21 @@ fn report(error: &anyhow::Error, variables: &Variables) {
         (advice, None) => hint(advice),
         (advice, Some(set)) => hint(format_args!("{advice}; {set}")),
     }
+}
+
+/// What to do about an error, in a line; empty where its message says it all.
+pub fn advice(error: &anyhow::Error) -> &'static str {
+    let known = |cause: &(dyn std::error::Error + 'static)| {
+        let advised = cause.downcast_ref::<Advised>();
+        let advised = advised.map(|advised| advised.advice);
+        advised.or_else(|| cause.downcast_ref::<Error>().map(Error::hint))
+    };
+    error.chain().find_map(known).unwrap_or_default()
+}
+
+/// An error and its causes in one line.
+pub fn message(error: &anyhow::Error) -> String {
+    said_once(error.chain().map(ToString::to_string))
 }
 
 /// An error and its causes in one line. Many messages hold that of their cause, and a context may be the path that
@@ -98,10 +111,6 @@ mod tests {
 
     use super::*;
 
-    fn line(error: &anyhow::Error) -> String {
-        said_once(error.chain().map(ToString::to_string))
-    }
-
     #[test]
     fn the_reason_of_an_io_error_is_said_once() {
         let io = |path: &str| Error::Io {
@@ -109,10 +118,10 @@ mod tests {
             source: io::Error::other("Permission denied"),
         };
         let alone = anyhow::Error::from(io("a.jpg"));
-        assert_eq!(line(&alone), "a.jpg: Permission denied");
+        assert_eq!(message(&alone), "a.jpg: Permission denied");
         let named = Err::<(), _>(io("a.jpg")).context("a.jpg").unwrap_err();
-        assert_eq!(line(&named), "a.jpg: Permission denied");
+        assert_eq!(message(&named), "a.jpg: Permission denied");
         let other = Err::<(), _>(io("a.jpg")).context("--images").unwrap_err();
-        assert_eq!(line(&other), "--images: a.jpg: Permission denied");
+        assert_eq!(message(&other), "--images: a.jpg: Permission denied");
     }
 }

@@ -1,7 +1,8 @@
 //! `bt-index gc`: the library's, with a report.
 
 use bridgetower::cache::{Garbage, GcOptions, GcReport};
-use bt_cli::{DEFAULT_RERANK_MODEL, DONE, OutputArgs, add_path, print_json};
+use bridgetower::search::DEFAULT_RERANKER;
+use bt_cli::{DONE, OutputArgs, add_path, print_json};
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::{Value, json};
 
@@ -9,7 +10,7 @@ use crate::args::{GcArgs, Program};
 
 pub fn gc(program: &Program, args: &GcArgs) -> anyhow::Result<u8> {
     let index = program.index.place()?;
-    let rerank_model = args.rerank_model.as_deref().unwrap_or(DEFAULT_RERANK_MODEL);
+    let rerank_model = args.rerank_model.as_deref().unwrap_or(DEFAULT_RERANKER);
     let options = GcOptions {
         rerank_model: Some(rerank_model.to_owned()),
         level: args.cache,

@@ -1,15 +1,17 @@
 //! `bt-query eval`: a model's figures on pictures with captions, for people or as JSON.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use bridgetower::eval::{
     BothWays, CutOffs, Dataset, EvalStage, Evaluation, Latency, Reliability, Retrieval, Times,
     evaluate,
 };
+use bridgetower::search::Reranker;
 use bt_cli::{DONE, Unit, print_pretty_json, visible};
 
 use crate::args::{EvalArgs, Program};
-use crate::search::rerank_model;
+use crate::opening::Opening;
 
 pub fn eval(program: &Program, args: &EvalArgs) -> anyhow::Result<u8> {
     let mut dataset = Dataset::read(&args.file, args.images.as_deref(), &args.split)?;
@@ -17,18 +19,23 @@ pub fn eval(program: &Program, args: &EvalArgs) -> anyhow::Result<u8> {
         dataset.truncate(limit as usize);
     }
     let embedder = program.model.load_for(&program.index, &program.output)?;
-    let other = if args.no_match {
-        None
-    } else {
-        rerank_model(program, &embedder, args.rerank_model.as_deref())?
+    let embedder = Arc::new(embedder);
+    let reranker = match &args.rerank_model {
+        _ if args.no_match => Reranker::None,
+        Some(name) => Reranker::Named(name.clone()),
+        None => Reranker::Auto,
     };
-    let reranker = (!args.no_match).then(|| other.as_ref().unwrap_or(&embedder));
+    let mut opening = Opening::new(&program.output);
+    let options = program.model.options();
+    let reranker = reranker.load_beside(&embedder, &options, &mut |event| opening.show(event));
+    opening.finish();
+    let reranker = reranker?;
     let depths: Vec<usize> = args.k.iter().map(|k| *k as usize).collect();
 
     let bar = program.output.progress(Unit::Things(""));
     let outcome = evaluate(
         &embedder,
-        reranker,
+        reranker.as_deref(),
         dataset,
         &depths,
         &mut |stage, done, total| {

@@ -3,8 +3,8 @@
 use anyhow::Context;
 use bridgetower::filter::{Area, MinSize, PathPatterns, parse_when};
 use bridgetower::{Error, Filter};
+use bt_cli::Advised;
 use clap::Args;
-use serde_json::{Value, json};
 
 /// As typed: what is wrong is said with what is right, which clap's own parsing has no room for.
 #[derive(Debug, Args)]
@@ -46,8 +46,8 @@ pub struct FilterArgs {
 }
 
 impl FilterArgs {
-    /// The filter, if one was given.
-    pub fn read(&self) -> anyhow::Result<Option<Filter>> {
+    /// The filter, without conditions where none was given.
+    pub fn read(&self) -> anyhow::Result<Filter> {
         let Self {
             after,
             before,
@@ -56,13 +56,6 @@ impl FilterArgs {
             path,
             min_size,
         } = self;
-        let is_given = [after, before, near, camera, min_size]
-            .iter()
-            .any(|typed| typed.is_some())
-            || !path.is_empty();
-        if !is_given {
-            return Ok(None);
-        }
         let filter = Filter {
             after: parse("--after", after.as_ref(), parse_when)?,
             before: parse("--before", before.as_ref(), parse_when)?,
@@ -75,32 +68,22 @@ impl FilterArgs {
             min_size: parse("--min-size", min_size.as_ref(), MinSize::parse)?,
             ..Filter::default()
         };
-        filter.check()?;
-        Ok(Some(filter))
+        filter.check().map_err(|error| with_flags(&filter, error))?;
+        Ok(filter)
     }
 }
 
-impl FilterArgs {
-    /// The conditions of `filter`, which was read of these, as JSON: times and places as they were understood, the
-    /// rest as it was typed.
-    pub fn as_json(&self, filter: &Filter) -> Value {
-        let near = filter.near.map(|area| {
-            let place = area.centre;
-            json!({"latitude": place.latitude, "longitude": place.longitude, "km": area.radius_km})
-        });
-        let conditions = [
-            ("after", json!(filter.after.map(|time| time.to_string()))),
-            ("before", json!(filter.before.map(|time| time.to_string()))),
-            ("near", json!(near)),
-            ("camera", json!(self.camera)),
-            ("path", json!((!self.path.is_empty()).then_some(&self.path))),
-            ("min_size", json!(self.min_size)),
-        ];
-        let given = conditions.into_iter().filter(|(_, value)| !value.is_null());
-        given
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect()
+/// The advice of an error of [`Filter::check`] in terms of the command line.
+fn with_flags(filter: &Filter, error: Error) -> anyhow::Error {
+    let times = filter.after.zip(filter.before);
+    if times.is_none_or(|(after, before)| after < before) {
+        return error.into();
     }
+    Advised {
+        reason: error.to_string(),
+        advice: "--before leaves out the time it names: --after 2023 --before 2024 is the year 2023, --after 2024-06-15 --before 2024-06-16 one day",
+    }
+    .into()
 }
 
 fn parse<T>(

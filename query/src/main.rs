@@ -6,12 +6,14 @@ mod args;
 mod contact_sheet;
 mod eval;
 mod filter;
+mod opening;
 mod output;
 mod preliminary;
 mod preview;
 mod queries;
 mod search;
 mod tasks;
+mod term;
 mod terms;
 mod thumbnail;
 

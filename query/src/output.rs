@@ -5,35 +5,21 @@ use std::path::Path;
 
 use bridgetower::Photo;
 use bridgetower::json::path_hex;
-use bridgetower::search::{Found, Hit, TermContent};
+use bridgetower::search::{Found, Hit};
 use bt_cli::{
-    OutputArgs, add_path, cut_path, json_line, print_json, print_pretty_json, visible, visible_path,
+    OutputArgs, cut_path, json_line, message, print_json, print_pretty_json, visible, visible_path,
 };
 use console::Term;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::args::FormatArgs;
 use crate::preview::Preview;
-use crate::terms::Query;
-
-/// A search's outcome and how it came about.
-pub struct Answer<'a> {
-    pub query: Query,
-    /// The filters, as a JSON object.
-    pub filters: Value,
-    /// Where the results end.
-    pub min_score: Option<f32>,
-    pub model: &'a str,
-    /// The model that reranked, if one did.
-    pub reranker: Option<&'a str>,
-    pub found: Found,
-}
 
 /// Writes the answer to stdout, and to stderr what can't be part of it.
-pub fn print(output: &OutputArgs, format: &FormatArgs, answer: &Answer) -> anyhow::Result<()> {
-    let hits = &answer.found.hits;
+pub fn print(output: &OutputArgs, format: &FormatArgs, found: &Found) -> anyhow::Result<()> {
+    let hits = &found.hits;
     if format.json {
-        return print_pretty_json(&document(answer));
+        return print_pretty_json(&serde_json::to_value(found)?);
     }
     let is_terminal = io::stdout().is_terminal();
     let preview = format
@@ -43,7 +29,10 @@ pub fn print(output: &OutputArgs, format: &FormatArgs, answer: &Answer) -> anyho
     bt_cli::print(|out| {
         if format.jsonl {
             let mut ranked = (1..).zip(hits);
-            ranked.try_for_each(|(rank, hit)| writeln!(out, "{}", json_line(&as_json(rank, hit))))
+            ranked.try_for_each(|(rank, hit)| {
+                let line = serde_json::to_value(hit.ranked(rank))?;
+                writeln!(out, "{}", json_line(&line))
+            })
         } else if format.csv {
             csv(out, hits, is_terminal)
         } else if format.print0 || format.filepath_only {
@@ -86,34 +75,41 @@ pub fn print_next(
     output: &OutputArgs,
     format: &FormatArgs,
     typed: &str,
-    answer: Result<&Answer, &anyhow::Error>,
+    answer: Result<&Found, &anyhow::Error>,
 ) -> anyhow::Result<()> {
-    let answer = match answer {
-        Ok(answer) if format.json || format.jsonl => return print_json(&document(answer)),
-        Err(error) if format.json || format.jsonl => {
-            return print_json(&json!({"query": typed, "error": format!("{error:#}")}));
+    let found = match answer {
+        Ok(found) if format.json || format.jsonl => {
+            return print_json(&serde_json::to_value(found)?);
         }
-        Ok(answer) => answer,
+        Err(error) if format.json || format.jsonl => {
+            return print_json(&json!({"query": typed, "error": message(error)}));
+        }
+        Ok(found) => found,
         Err(_) => return Ok(()),
     };
-    let hits = &answer.found.hits;
+    let hits = &found.hits;
     let is_terminal = io::stdout().is_terminal();
     if format.csv {
-        let query = typed.replace('"', "\"\"");
+        let query = if is_terminal {
+            visible(typed)
+        } else {
+            typed.into()
+        };
+        let query = quoted(&query);
         return bt_cli::print(|out| {
             (1..).zip(hits).try_for_each(|(rank, hit)| {
-                write!(out, "\"{query}\",")?;
+                write!(out, "{query},")?;
                 csv_row(out, rank, hit, is_terminal)
             })
         });
     }
     if !format.is_table() {
-        return print(output, format, answer);
+        return print(output, format, found);
     }
     let query = visible(typed);
     if is_terminal {
         bt_cli::print(|out| writeln!(out, "{query}"))?;
-        print(output, format, answer)?;
+        print(output, format, found)?;
         return bt_cli::print(|out| writeln!(out));
     }
     bt_cli::print(|out| {
@@ -123,56 +119,6 @@ pub fn print_next(
             writeln!(out)
         })
     })
-}
-
-fn document(answer: &Answer) -> Value {
-    let hits = answer.found.hits.iter().enumerate();
-    json!({
-        "query": answer.query.typed,
-        "terms": answer.query.terms.iter().map(term).collect::<Vec<_>>(),
-        "filters": answer.filters,
-        "min_score": answer.min_score.map(as_typed),
-        "model": answer.model,
-        "reranker": answer.reranker,
-        "reranked": answer.found.reranked,
-        "warnings": answer.found.warnings,
-        "hits": hits.map(|(i, hit)| as_json(i + 1, hit)).collect::<Vec<_>>(),
-    })
-}
-
-fn term(term: &bridgetower::Term) -> Value {
-    let weight = as_typed(term.weight);
-    match &term.content {
-        TermContent::Text(words) => json!({"text": words, "weight": weight}),
-        TermContent::Image(path) => {
-            let mut fields = json!({"weight": weight});
-            add_path(&mut fields, "image", path);
-            fields
-        }
-    }
-}
-
-/// 0.1 of a command line as 0.1, and not as the nearest 32 bits.
-fn as_typed(number: f32) -> f64 {
-    number.to_string().parse().unwrap_or(number.into())
-}
-
-fn as_json(rank: usize, hit: &Hit) -> Value {
-    let (photo, metadata) = (&hit.photo, &hit.photo.metadata);
-    let mut fields = json!({
-        "rank": rank,
-        "score": hit.score(),
-        "match_probability": hit.match_probability,
-        "similarity": hit.similarity,
-        "width": metadata.width,
-        "height": metadata.height,
-        "bytes": photo.size,
-        "captured_at": metadata.captured_at.map(|t| t.to_string()),
-        "gps": metadata.gps.map(|g| json!({"latitude": g.latitude, "longitude": g.longitude})),
-        "camera": metadata.camera,
-    });
-    add_path(&mut fields, "path", &photo.path);
-    fields
 }
 
 /// `picture` is what shows a photo below its line, if anything does.
@@ -276,13 +222,18 @@ fn csv_row(out: &mut impl Write, rank: usize, hit: &Hit, is_terminal: bool) -> i
     };
     writeln!(
         out,
-        "{rank},{},{},{},\"{}\",{}",
+        "{rank},{},{},{},{},{}",
         hit.score(),
         matched.unwrap_or_default(),
         hit.similarity,
-        shown.replace('"', "\"\""),
+        quoted(&shown),
         path_hex(path).unwrap_or_default()
     )
+}
+
+/// A field of CSV, whatever is in it.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('"', "\"\""))
 }
 
 /// The path byte for byte, so that `xargs` finds the file; but to a terminal nothing that it would obey.

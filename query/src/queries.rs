@@ -5,13 +5,12 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use bridgetower::Error;
-use bt_cli::{DONE, FAILED, NOTHING_FOUND, hint, tell};
+use bridgetower::search::Found;
+use bt_cli::{DONE, FAILED, NOTHING_FOUND, advice, hint, message, tell};
 
 use crate::args::Program;
-use crate::output::{self, Answer};
-use crate::search::Search;
-use crate::terms::Query;
+use crate::output;
+use crate::search::{Search, read_terms};
 
 /// What stands for stdin.
 pub const STDIN: &str = "-";
@@ -46,7 +45,7 @@ pub fn ask_each(program: &Program, file: &Path) -> anyhow::Result<u8> {
         }
         let answer = ask(program, &search, typed);
         match &answer {
-            Ok(answer) => is_found |= !answer.found.hits.is_empty(),
+            Ok(found) => is_found |= !found.hits.is_empty(),
             Err(error) => {
                 is_failed = true;
                 report(typed, error);
@@ -74,19 +73,14 @@ fn open(file: &Path) -> std::io::Result<Box<dyn BufRead>> {
     })
 }
 
-fn ask<'s>(program: &Program, search: &'s Search, typed: &str) -> anyhow::Result<Answer<'s>> {
-    let args = &program.search;
-    let words = [typed.to_owned()];
-    let query = Query::read(&words, &args.add, &args.subtract, &program.output)?;
-    search.ask(query)
+fn ask(program: &Program, search: &Search, typed: &str) -> anyhow::Result<Found> {
+    let terms = read_terms(program, &[typed.to_owned()])?;
+    search.ask(typed.to_owned(), terms)
 }
 
 fn report(typed: &str, error: &anyhow::Error) {
-    tell(format_args!("error: {typed}: {error:#}"));
-    let advice = error
-        .chain()
-        .find_map(|cause| cause.downcast_ref::<Error>())
-        .map_or("", Error::hint);
+    tell(format_args!("error: {typed}: {}", message(error)));
+    let advice = advice(error);
     if !advice.is_empty() {
         hint(advice);
     }

@@ -7,52 +7,41 @@ use bridgetower::search::TermContent;
 use bridgetower::{Error, Term};
 use bt_cli::OutputArgs;
 
-/// What is asked, once it is understood.
-#[derive(Debug)]
-pub struct Query {
-    /// What was typed before the flags.
-    pub typed: String,
-    pub terms: Vec<Term>,
-}
+use crate::term;
 
-impl Query {
-    /// Reads `words`, what stands beside the flags, with the terms of the flags `add` and `subtract`.
-    ///
-    /// Words are one term, or several with a + or - between them. Only among several do weights count.
-    pub fn read(
-        words: &[String],
-        add: &[String],
-        subtract: &[String],
-        output: &OutputArgs,
-    ) -> anyhow::Result<Self> {
-        let mut typed = signed(words)?;
-        typed.extend(add.iter().map(|term| Signed::new(true, term)));
-        typed.extend(subtract.iter().map(|term| Signed::new(false, term)));
-        let is_alone = typed.len() == 1;
-        let read = |typed: &Signed| {
-            let term = if is_alone {
-                note_weight(typed.term, output);
-                Term::parse_alone(typed.term)?
-            } else {
-                Term::parse(typed.term)?
-            };
-            term.check()?;
-            warn_of_file(&term, output);
-            Ok(if typed.is_wanted {
-                term
-            } else {
-                term.negated()
-            })
+/// Reads `words`, what stands beside the flags, with the terms of the flags `add` and `subtract`.
+///
+/// Words are one term, or several with a + or - between them. Only among several do weights count.
+pub fn read(
+    words: &[String],
+    add: &[String],
+    subtract: &[String],
+    output: &OutputArgs,
+) -> anyhow::Result<Vec<Term>> {
+    let mut typed = signed(words)?;
+    typed.extend(add.iter().map(|term| Signed::new(true, term)));
+    typed.extend(subtract.iter().map(|term| Signed::new(false, term)));
+    let is_alone = typed.len() == 1;
+    let read = |typed: &Signed| {
+        let term = if is_alone {
+            note_weight(typed.term, output);
+            term::parse_alone(typed.term)?
+        } else {
+            term::parse(typed.term)?
         };
-        let terms: Vec<Term> = typed.iter().map(read).collect::<anyhow::Result<_>>()?;
-        if terms.is_empty() {
-            return Err(Error::EmptyQuery.into());
-        }
-        Ok(Self {
-            typed: words.join(" "),
-            terms,
+        term::check(&term)?;
+        warn_of_file(&term, output);
+        Ok(if typed.is_wanted {
+            term
+        } else {
+            term.negated()
         })
+    };
+    let terms: Vec<Term> = typed.iter().map(read).collect::<anyhow::Result<_>>()?;
+    if terms.is_empty() {
+        return Err(Error::EmptyQuery.into());
     }
+    Ok(terms)
 }
 
 /// A term as typed.
@@ -103,7 +92,7 @@ fn quoted(words: &[String]) -> String {
 
 /// A lone `2:cat` is words, which may surprise.
 fn note_weight(typed: &str, output: &OutputArgs) {
-    let weighed = Term::parse(typed);
+    let weighed = term::parse(typed);
     if weighed.is_ok_and(|term| (term.weight - 1.0).abs() > f32::EPSILON) {
         output.note(format!(
             "{typed:?} is the only term, so what stands before the colon is no weight"
