@@ -11,12 +11,12 @@ use clap::{Args, ValueEnum};
 use crate::progress::Unit;
 use crate::{DEFAULT_MODEL, OutputArgs};
 
-/// Which model, and where it computes.
+/// The model, and where it computes.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Model")]
 pub struct ModelArgs {
     /// Checkpoint: a folder, a hub id such as BridgeTower/bridgetower-large-itm-mlm-itc, or demo, the small
-    /// one that is part of the program and knows drawn pictures only [default: the one that the index was
+    /// one that is built into the program and knows only drawn pictures [default: the one that the index was
     /// built with; BridgeTower/bridgetower-large-itm-mlm-itc without an index]
     #[arg(long, value_name = "DIR|ID|demo", env = "BT_MODEL", global = true)]
     pub model: Option<String>,
@@ -29,7 +29,7 @@ pub struct ModelArgs {
     #[arg(long, default_value_t, env = "BT_PRECISION", global = true)]
     pub precision: Precision,
 
-    /// Never touch the network: use the hub's local cache only
+    /// Never use the network, only the hub's local cache
     #[arg(long, env = "BT_OFFLINE", global = true)]
     pub offline: bool,
 }
@@ -83,7 +83,7 @@ impl ModelArgs {
     }
 }
 
-/// Which index.
+/// The index.
 #[derive(Debug, Args)]
 pub struct IndexArgs {
     /// Index folder [default: bridgetower/index in the user's data directory]
@@ -97,7 +97,7 @@ impl IndexArgs {
         let dir = match &self.index {
             Some(dir) => dir.clone(),
             None => dirs::data_dir()
-                .context("this system names no data directory: give --index DIR")?
+                .context("this system has no data directory: give --index DIR")?
                 .join("bridgetower")
                 .join("index"),
         };
@@ -126,7 +126,7 @@ pub enum CacheArg {
     Pixels,
     /// The image tower's state half way
     Split,
-    /// All that the query does not decide
+    /// Everything that does not depend on the query
     Full,
 }
 

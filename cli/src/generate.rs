@@ -11,22 +11,22 @@ use clap_mangen::Man;
 
 use crate::output::print;
 
-/// What `generate` shall write, and where.
+/// The arguments of `generate`.
 #[derive(Debug, Args)]
 pub struct GenerateArgs {
     /// What to write
     what: Generated,
 
-    /// The manual page of this command, which may be two words; without it, of the program
+    /// Command whose manual page to write, which may be two words [default: the program itself]
     #[arg(value_name = "COMMAND", conflicts_with = "out")]
     command: Vec<String>,
 
-    /// Write all manual pages, the program's and each command's, or the completions, to this folder
+    /// Write all manual pages, of the program and each command, or the completions, to this folder
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
 
-/// What `generate` can write.
+/// The texts that `generate` can write.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Generated {
     /// Completions for Bash
@@ -55,7 +55,7 @@ pub fn generate<C: CommandFactory>(args: &GenerateArgs) -> anyhow::Result<()> {
     };
     if !args.command.is_empty() {
         bail!(
-            "completions are of the whole program: leave out {}",
+            "completions are for the whole program: leave out {}",
             args.command.join(" ")
         );
     }
@@ -95,7 +95,7 @@ fn manual(program: Command, args: &GenerateArgs) -> anyhow::Result<()> {
     print(|out| page(&command, &source).render(out))
 }
 
-/// The pages of a command and of all below it.
+/// Writes the pages of a command and of all below it.
 fn write_pages(command: &Command, source: &str, dir: &Path) -> io::Result<()> {
     page(command, source).generate_to(dir)?;
     let mut below = command.get_subcommands();

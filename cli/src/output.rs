@@ -11,11 +11,11 @@ use crate::text::visible;
 /// How much to say on stderr.
 #[derive(Debug, Args)]
 pub struct OutputArgs {
-    /// No progress, no warnings
+    /// Show neither progress nor warnings
     #[arg(short, long, env = "BT_QUIET", global = true)]
     pub quiet: bool,
 
-    /// Say more: model, timings
+    /// Show more: model, timings
     #[arg(short, long, env = "BT_VERBOSE", global = true)]
     pub verbose: bool,
 }

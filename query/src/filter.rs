@@ -6,12 +6,13 @@ use bridgetower::{Error, Filter};
 use bt_cli::Advised;
 use clap::Args;
 
-/// As typed: what is wrong is said with what is right, which clap's own parsing has no room for.
+/// The filters as typed. clap does not parse them, since its errors have no room to say what is accepted.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Filters")]
 pub struct FilterArgs {
     /// Only photos captured at WHEN or later: 2024 (from January 1st, 0:00), 2024-06, 2024-06-15,
-    /// "2024-06-15 18:30", today, yesterday, "2 weeks ago"; without a capture time, the time of the file counts
+    /// "2024-06-15 18:30", today, yesterday, "2 weeks ago"; for photos without a capture time, the time of the
+    /// file counts
     #[arg(long, value_name = "WHEN", env = "BT_AFTER")]
     pub after: Option<String>,
 
@@ -29,24 +30,24 @@ pub struct FilterArgs {
     )]
     pub near: Option<String>,
 
-    /// Only photos by a camera with TEXT in its make or model, in upper or lower case: iphone, "eos 5d"
+    /// Only photos by a camera with TEXT in its make or model, ignoring case: iphone, "eos 5d"
     #[arg(long, value_name = "TEXT", env = "BT_CAMERA")]
     pub camera: Option<String>,
 
-    /// Only photos whose path matches GLOB, in upper or lower case: "*.jpg" and "2023/**" match anywhere, a
-    /// folder's name stands for all that is in it, "/photos/**/*.jpg" is a pattern of the whole path;
-    /// repeat for more, of which one must match
+    /// Only photos whose path matches GLOB, ignoring case: "*.jpg" and "2023/**" match anywhere, a folder's
+    /// name stands for everything in it, "/photos/**/*.jpg" must match the whole path; can be repeated, and
+    /// one must match
     #[arg(long, value_name = "GLOB", env = "BT_PATH")]
     pub path: Vec<String>,
 
-    /// Only pictures at least so large: 1024 (pixels of the shorter side), 1920x1080 (width and height,
+    /// Only pictures of at least this size: 1024 (pixels of the shorter side), 1920x1080 (width and height,
     /// upright) or 12MP (million pixels)
     #[arg(long, value_name = "SIZE", env = "BT_MIN_SIZE")]
     pub min_size: Option<String>,
 }
 
 impl FilterArgs {
-    /// The filter, without conditions where none was given.
+    /// Parses the filter, which is empty if none was given.
     pub fn read(&self) -> anyhow::Result<Filter> {
         let Self {
             after,

@@ -326,7 +326,7 @@ fn a_wrong_variable_is_named_and_a_flag_overrides_it() {
         .success();
     refused(
         &mut with(&world, "BT_SIMILARITY", "2", &["dedupe"]),
-        "BT_SIMILARITY=2: not a number from 0 to 1",
+        "BT_SIMILARITY=2: must be a number from 0 to 1",
         "--similarity",
     );
     refused(

@@ -17,7 +17,7 @@ use crate::thumbnail::{fit, resized};
 /// How to show pictures, by the words of the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Protocol {
-    /// As the terminal can
+    /// Whatever the terminal supports
     Auto,
     /// Kitty, Ghostty
     Kitty,

@@ -268,7 +268,7 @@ fn a_wrong_variable_is_named() {
         (
             "BT_MIN_SCORE",
             "2",
-            "error: BT_MIN_SCORE=2: a probability lies between 0 and 1",
+            "error: BT_MIN_SCORE=2: must be a probability, from 0 to 1",
         ),
         (
             "BT_CACHE",
