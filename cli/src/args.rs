@@ -8,8 +8,11 @@ use bridgetower::engine::{DeviceChoice, EngineOptions, Precision, keep_freed_mem
 use bridgetower::{Engine, Error, Index};
 use clap::{Args, ValueEnum};
 
+use crate::output::OutputArgs;
 use crate::progress::Unit;
-use crate::{DEFAULT_MODEL, OutputArgs};
+
+/// The checkpoint that is used when neither the user nor an index names one.
+pub const DEFAULT_MODEL: &str = "BridgeTower/bridgetower-large-itm-mlm-itc";
 
 /// The model, and where it computes.
 #[derive(Debug, Clone, Args)]

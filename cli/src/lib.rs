@@ -13,13 +13,10 @@ mod progress;
 mod text;
 
 pub use advised::Advised;
-pub use args::{CacheArg, IndexArgs, ModelArgs};
+pub use args::{CacheArg, DEFAULT_MODEL, IndexArgs, ModelArgs};
 pub use generate::{GenerateArgs, generate};
 pub use json::{add_path, add_paths, json_line, print_json, print_pretty_json};
 pub use outcome::{DONE, FAILED, NOTHING_FOUND, advice, main, message};
 pub use output::{OutputArgs, Stdout, hint, print, tell};
 pub use progress::{Progress, Unit};
 pub use text::{counted, cut_path, cut_right, visible, visible_path, width};
-
-/// The checkpoint that is used when neither the user nor an index names one.
-pub const DEFAULT_MODEL: &str = "BridgeTower/bridgetower-large-itm-mlm-itc";

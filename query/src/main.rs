@@ -12,6 +12,7 @@ mod preliminary;
 mod preview;
 mod queries;
 mod search;
+mod stdin;
 mod tasks;
 mod term;
 mod terms;
@@ -27,7 +28,10 @@ fn main() -> ExitCode {
 
 fn run(program: &Program) -> anyhow::Result<u8> {
     match &program.task {
-        None => search::search(program),
+        None => match &program.search.queries {
+            Some(file) => queries::ask_each(program, file),
+            None => search::search(program),
+        },
         Some(Task::Embed(inputs)) => tasks::embed(program, inputs),
         Some(Task::Match(pair)) => tasks::match_pair(program, pair),
         Some(Task::Fill(fill)) => tasks::fill(program, fill),

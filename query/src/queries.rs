@@ -1,32 +1,17 @@
-//! Queries from stdin or a file.
+//! Many queries, from stdin or a file.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use bridgetower::search::Found;
 use bt_cli::{DONE, FAILED, NOTHING_FOUND, advice, hint, message, tell};
 
 use crate::args::Program;
 use crate::output;
 use crate::search::{Search, read_terms};
-
-/// What stands for stdin.
-pub const STDIN: &str = "-";
-
-/// The one query that stdin holds.
-pub fn from_stdin() -> anyhow::Result<String> {
-    let mut text = String::new();
-    let stdin = std::io::stdin().read_to_string(&mut text);
-    stdin.context("cannot read the query from stdin")?;
-    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
-    let query = lines.next().unwrap_or_default().trim().to_owned();
-    if lines.next().is_some() {
-        bail!("stdin holds several lines, and a query is one: --queries - asks each of them");
-    }
-    Ok(query)
-}
+use crate::stdin::STDIN;
 
 /// Asks each line of `file`, or of stdin (`-`), and answers before it reads the next one. A query that fails is told,
 /// and the others are asked.

@@ -16,16 +16,13 @@ use crate::contact_sheet;
 use crate::opening::Opening;
 use crate::output;
 use crate::preliminary::Preliminary;
-use crate::queries;
+use crate::stdin;
 use crate::terms;
 
 pub fn search(program: &Program) -> anyhow::Result<u8> {
     let args = &program.search;
-    if let Some(file) = &args.queries {
-        return queries::ask_each(program, file);
-    }
     let words = match args.query.as_slice() {
-        [only] if only == queries::STDIN => vec![queries::from_stdin()?],
+        [only] if only == stdin::STDIN => vec![stdin::read_query()?],
         words => words.to_vec(),
     };
     let terms = read_terms(program, &words)?;

@@ -2,6 +2,7 @@
 //! of letters.
 
 mod draw;
+mod protocol;
 mod terminal;
 
 use std::io::IsTerminal;
@@ -9,25 +10,10 @@ use std::io::IsTerminal;
 use anyhow::ensure;
 use bridgetower::processor::Encoded;
 use bridgetower::{Error, Photo};
-use clap::ValueEnum;
 
+pub use self::protocol::Protocol;
 use self::terminal::Screen;
 use crate::thumbnail::{fit, resized};
-
-/// How to show pictures, by the words of the command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Protocol {
-    /// Whatever the terminal supports
-    Auto,
-    /// Kitty, Ghostty
-    Kitty,
-    /// `iTerm2`, `WezTerm`, Konsole, mintty
-    Iterm2,
-    /// Sixels: foot, xterm, Windows Terminal, tmux
-    Sixel,
-    /// Half blocks, on any terminal with colours
-    Blocks,
-}
 
 /// Draws pictures on the terminal that stdout is.
 pub struct Preview {

@@ -1,6 +1,6 @@
 //! What the terminal can show, and how large it is.
 
-use super::Protocol;
+use super::protocol::Protocol;
 
 /// The size of the terminal.
 #[derive(Debug, Clone, Copy)]

@@ -1,0 +1,18 @@
+//! How terminals take pictures.
+
+use clap::ValueEnum;
+
+/// How to show pictures, by the words of the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Protocol {
+    /// Whatever the terminal supports
+    Auto,
+    /// Kitty, Ghostty
+    Kitty,
+    /// `iTerm2`, `WezTerm`, Konsole, mintty
+    Iterm2,
+    /// Sixels: foot, xterm, Windows Terminal, tmux
+    Sixel,
+    /// Half blocks, on any terminal with colours
+    Blocks,
+}
