@@ -11,6 +11,18 @@ pub(crate) const UNIT_NORM: RangeInclusive<f64> = 0.9999..=1.0001;
 ///
 /// Always has Euclidean norm 1 (within f32 rounding) and no NaN, so the dot product of two of them is
 /// their cosine similarity.
+///
+/// ```
+/// use bridgetower::Embedding;
+///
+/// # fn main() -> bridgetower::Result<()> {
+/// let (east, north) = (Embedding::new(vec![2.0, 0.0])?, Embedding::new(vec![0.0, 3.0])?);
+/// assert_eq!(east.as_slice(), [1.0, 0.0]);
+/// assert_eq!(east.cosine(&north), 0.0);
+/// assert!(Embedding::new(vec![f32::NAN, 0.0]).is_err());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Embedding(Vec<f32>);
 

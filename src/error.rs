@@ -7,6 +7,18 @@ use std::path::{Path, PathBuf};
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Everything that can go wrong in this library.
+///
+/// ```
+/// use bridgetower::engine::EngineOptions;
+/// use bridgetower::{Engine, Error};
+///
+/// let options = EngineOptions::default();
+/// let error = Engine::load("./no-such-folder", &options, &mut |_, _, _| {})
+///     .err()
+///     .expect("there is no such folder");
+/// assert!(matches!(error, Error::NoModel { .. }));
+/// println!("{error}; {}", error.hint());
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -41,6 +41,24 @@ impl FromStr for ContentHash {
 }
 
 /// One photo's record: where it is, how to notice that it changed, and what its metadata says.
+///
+/// It serialises to the fields that people search and sort by:
+///
+/// ```
+/// use bridgetower::Photo;
+/// use bridgetower::photo::{ContentHash, PhotoMetadata};
+///
+/// let photo = Photo {
+///     path: "/photos/cat.jpg".into(),
+///     size: 7171,
+///     mtime_ns: 0,
+///     ctime_ns: None,
+///     content_hash: ContentHash([0; 32]),
+///     metadata: PhotoMetadata { width: 640, height: 480, ..PhotoMetadata::default() },
+/// };
+/// let fields = serde_json::to_value(&photo).expect("serialises");
+/// assert_eq!((&fields["path"], &fields["width"]), (&"/photos/cat.jpg".into(), &640.into()));
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Photo {
     /// Absolute path.

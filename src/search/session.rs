@@ -48,20 +48,28 @@ impl Default for SessionOptions {
 
 /// All that answering queries takes: an index, the models, and what is kept of photos. Share one between threads.
 ///
-/// ```no_run
+/// ```
 /// use std::sync::atomic::AtomicBool;
 ///
 /// use bridgetower::search::{Query, SessionOptions};
 /// use bridgetower::{Index, Session};
 ///
 /// # fn main() -> bridgetower::Result<()> {
-/// let session = Session::open(&Index::at("photos.index"), &SessionOptions::default(), &mut |_| {})?;
+/// # use bridgetower::ingest::{BuildOptions, build};
+/// # let dir = tempfile::tempdir().expect("a temporary folder");
+/// # let (place, model) = (dir.path(), "tests/fixtures/checkpoints/tiny-random");
+/// # let engine = bridgetower::Engine::load(model, &Default::default(), &mut |_, _, _| {})?;
+/// # let mut writer = Index::at(place).writer(&engine.identity()?)?;
+/// # let photos = ["tests/fixtures/pixels".into()];
+/// # build(&mut writer, &engine, &photos, &BuildOptions::default(), &AtomicBool::new(false), &mut |_| {})?;
+/// let session = Session::open(&Index::at(place), &SessionOptions::default(), &mut |_| {})?;
 /// let cancel = AtomicBool::new(false); // set by another thread to end the search
 /// session.refresh()?; // takes up what a build has published meanwhile
 /// let found = session.search(&Query::text("a cat by a window"), &cancel, &mut |_| {})?;
 /// for hit in &found.hits {
 ///     println!("{:.2} {}", hit.score(), hit.photo.path.display());
 /// }
+/// # assert_eq!(found.hits.len(), 10);
 /// # Ok(())
 /// # }
 /// ```
