@@ -46,7 +46,7 @@ pub enum Error {
         reason: String,
     },
     /// The folder of the model that an index was built with is gone.
-    #[error("the index was built with the model in {model}, and there is no such folder any more")]
+    #[error("the index was built with the model in {model}, but that folder no longer exists")]
     ModelMoved {
         /// The folder.
         model: String,
@@ -82,7 +82,7 @@ pub enum Error {
     #[error("the query is empty")]
     EmptyQuery,
     /// The model's answer is NaN or infinite.
-    #[error("{what} computes to no number")]
+    #[error("{what} came out as NaN or infinite")]
     NoNumber {
         /// What was computed.
         what: String,
@@ -160,7 +160,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// A build without a folder, of an index that knows of none.
-    #[error("no folder was given, and the index remembers none")]
+    #[error("no folder was given, and the index knows none from earlier builds")]
     NoFolders,
     /// The folders hold no photo at all.
     #[error("no photos found in {}", path.display())]
@@ -199,7 +199,7 @@ pub enum Error {
         reason: String,
     },
     /// An import makes a new index, and there is one.
-    #[error("there is an index at {}", path.display())]
+    #[error("there is already an index at {}", path.display())]
     IndexExists {
         /// The index folder.
         path: PathBuf,
@@ -221,7 +221,7 @@ pub enum Error {
     },
 
     /// A write to this index failed before, and what is in memory may not be on the disk.
-    #[error("index {} could not be written before, so nothing more is", path.display())]
+    #[error("an earlier write to index {} failed, so it takes no further changes", path.display())]
     Unwritten {
         /// The index folder.
         path: PathBuf,

@@ -1,4 +1,4 @@
-//! Pictures with their captions, from a file.
+//! Reads pictures with their captions from a file.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -7,13 +7,13 @@ use serde::{Deserialize, Deserializer};
 
 use crate::error::{Error, Result};
 
-/// How many captions of a picture count in Karpathy's split files. Every picture of Flickr30k has five; some
-/// of COCO have more, and the published numbers use the first five.
+/// Captions of a picture that count in Karpathy's split files. Every picture of Flickr30k has five; some of COCO have
+/// more, and the published numbers use the first five.
 pub const CAPTIONS_PER_PHOTO: usize = 5;
 
 const MASK: &str = "<mask>";
 
-/// Pictures, what is true of them, and what is not.
+/// Pictures with true and false captions.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Dataset {
     /// The collection: every picture once.
@@ -22,7 +22,7 @@ pub struct Dataset {
     pub captions: Vec<Caption>,
     /// Queries that nothing in the collection shows.
     pub absent: Vec<String>,
-    /// Captions beside falsehoods.
+    /// True captions, each with a false one.
     pub foils: Vec<Foil>,
     /// Captions with a gap.
     pub cloze: Vec<Cloze>,
@@ -31,42 +31,42 @@ pub struct Dataset {
 /// A text that describes a picture.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Caption {
-    /// Which of [`Dataset::photos`].
+    /// The index in [`Dataset::photos`].
     pub photo: usize,
     /// The description.
     pub text: String,
 }
 
-/// A true caption of a picture, and one that is false of it.
+/// A true caption of a picture, and a false one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Foil {
-    /// Which of [`Dataset::photos`].
+    /// The index in [`Dataset::photos`].
     pub photo: usize,
-    /// What is true.
+    /// The true caption.
     pub caption: String,
-    /// What is false.
+    /// The false caption.
     pub foil: String,
 }
 
 /// A caption with a masked word.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cloze {
-    /// Which of [`Dataset::photos`].
+    /// The index in [`Dataset::photos`].
     pub photo: usize,
     /// The caption; its first `<mask>` is the gap.
     pub text: String,
-    /// What belongs there.
+    /// The masked word.
     pub answer: String,
 }
 
 impl Dataset {
-    /// Reads `file`: JSON Lines, or the split file of Karpathy for Flickr30k or COCO, of which the pictures of
-    /// `split` are taken. Pictures are looked for beside the file, or in `images`.
+    /// Reads `file`: JSON Lines, or Karpathy's split file for Flickr30k or COCO, of which the pictures of `split` are
+    /// used. Pictures are looked for beside the file, or in `images`.
     ///
-    /// A record of JSON Lines has `image` (a path, or null for a query that nothing in the collection shows),
-    /// `caption` or `captions`, and if it likes `foils` (captions that are false of the picture, to be
-    /// compared with its first one) and `cloze` (objects of `text`, with a `<mask>`, and `answer`). Other
-    /// fields are ignored. Records of the same picture are joined.
+    /// A record of JSON Lines has `image` (a path, or null for a query that nothing in the collection shows), `caption`
+    /// or `captions`, and optionally `foils` (false captions of the picture, to be compared with its first caption) and
+    /// `cloze` (objects of `text`, with a `<mask>`, and `answer`). Other fields are ignored. Records of the same
+    /// picture are joined.
     pub fn read(file: &Path, images: Option<&Path>, split: &str) -> Result<Self> {
         let content = std::fs::read_to_string(file).map_err(Error::io(file))?;
         let beside = file.parent().unwrap_or(Path::new(""));
@@ -80,12 +80,12 @@ impl Dataset {
             source.json_lines(&content)?
         };
         if dataset.photos.is_empty() {
-            return Err(source.wrong(None, "it names no picture"));
+            return Err(source.wrong(None, "it lists no pictures"));
         }
         Ok(dataset)
     }
 
-    /// Keeps the first `count` pictures with all that is said of them, and as many absent queries.
+    /// Keeps the first `count` pictures with all their texts, and as many absent queries.
     pub fn truncate(&mut self, count: usize) {
         self.photos.truncate(count);
         self.absent.truncate(count);
@@ -95,7 +95,7 @@ impl Dataset {
         self.cloze.retain(|cloze| cloze.photo < kept);
     }
 
-    /// Leaves the pictures out for which `keep` is false, with all that is said of them.
+    /// Removes the pictures for which `keep` is false, with all their texts.
     pub(super) fn retain_photos(&mut self, keep: &[bool]) {
         let mut kept = 0;
         let places: Vec<Option<usize>> = keep
@@ -120,7 +120,7 @@ impl Dataset {
     }
 }
 
-/// JSON Lines go by their name, or by a first line that is a whole record.
+/// Returns whether a file is a split file. JSON Lines have their own extension, or a whole record as first line.
 fn is_split_file(file: &Path, content: &str) -> bool {
     let is_lines = file
         .extension()
@@ -169,12 +169,12 @@ impl Source<'_> {
             Image::At(path) => Some(path),
             Image::Null => None,
             Image::Missing => {
-                return Err("\"image\" is missing (null for a query that nothing shows)".into());
+                return Err("\"image\" is missing (null for a query that no picture shows)".into());
             }
         };
         let Some(image) = image else {
             if captions.is_empty() || !record.foils.is_empty() || !record.cloze.is_empty() {
-                return Err("a record without an image has a caption and nothing else".into());
+                return Err("a record without an image may only have a caption".into());
             }
             dataset.absent.extend(captions);
             return Ok(());
@@ -187,7 +187,7 @@ impl Source<'_> {
             dataset.photos.len() - 1
         };
         for foil in record.foils {
-            let caption = captions.first().ok_or("foils need a caption beside them")?;
+            let caption = captions.first().ok_or("foils need a caption")?;
             dataset.foils.push(Foil {
                 photo,
                 caption: caption.clone(),
@@ -215,7 +215,7 @@ impl Source<'_> {
         let file: SplitFile = serde_json::from_str(content).map_err(|e| {
             self.wrong(
                 None,
-                &format!("neither records nor Karpathy's split file ({e})"),
+                &format!("neither JSON Lines nor Karpathy's split file ({e})"),
             )
         })?;
         let mut splits: BTreeMap<&str, usize> = BTreeMap::new();
@@ -247,14 +247,14 @@ impl Source<'_> {
         Ok(dataset)
     }
 
-    /// The picture's path, if there is such a file.
+    /// Returns the picture's path, if the file exists.
     fn existing(&self, image: &Path) -> Result<PathBuf, String> {
         let path = self.images.join(image);
         if path.is_file() {
             return Ok(path);
         }
         Err(format!(
-            "no picture {} (--images says where they are)",
+            "no picture {} (--images gives the folder)",
             path.display()
         ))
     }
@@ -268,13 +268,13 @@ impl Source<'_> {
     }
 }
 
-/// What tells a whole split file from a record.
+/// Distinguishes a whole split file from a record.
 #[derive(Deserialize)]
 struct SplitOrRecord {
     images: Option<serde::de::IgnoredAny>,
 }
 
-/// A record's picture: null says that there is none on purpose.
+/// A record's picture; null means that it deliberately has none.
 #[derive(Default)]
 enum Image {
     #[default]
@@ -454,7 +454,7 @@ mod tests {
             let refusal = refusal(&format!("{good}\n{bad}\n"));
             assert!(refusal.contains(what), "{refusal}");
         }
-        assert!(refusal("").contains("names no picture"));
+        assert!(refusal("").contains("lists no pictures"));
     }
 
     #[test]

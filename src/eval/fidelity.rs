@@ -1,4 +1,4 @@
-//! Whether a number format answers as f32 does, on photos and texts of the user's own.
+//! Compares a number format's answers with those of f32, on the user's own photos and texts.
 //!
 //! [`Sample`] is read once, [`Answers`] are what the model says of it in one number format, and [`Fidelity`] compares
 //! two of those. One format at a time, so that one copy of the weights is in memory.
@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::model::Bridged;
 use crate::processor::{Pixels, TokenIds};
 
-/// Photos and texts, every text to be asked of every photo.
+/// Photos and texts; every text is matched with every photo.
 pub struct Sample {
     photos: Vec<Pixels>,
     texts: Vec<TokenIds>,
@@ -27,7 +27,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Reads `photos` and `texts` as `engine` wants them; any number format of the same checkpoint wants the same.
+    /// Reads `photos` and `texts` as `engine` needs them, which is the same for any number format of a checkpoint.
     /// Photos that cannot be read are left out.
     pub fn read(engine: &Engine, photos: &[PathBuf], texts: &[String]) -> Result<Self> {
         let read = |path: &PathBuf| {
@@ -57,7 +57,7 @@ impl Sample {
         if sample.photos.len() < 2 || sample.texts.is_empty() {
             return Err(Error::Input {
                 reason: format!(
-                    "{} photos that can be read and {} texts have no order to compare: it takes two photos and a text",
+                    "{} readable photos and {} texts are too few to compare: at least two photos and a text are needed",
                     sample.photos.len(),
                     sample.texts.len()
                 ),
@@ -66,42 +66,42 @@ impl Sample {
         Ok(sample)
     }
 
-    /// Photos that could be read.
+    /// Returns the number of photos that could be read.
     pub fn photos(&self) -> usize {
         self.photos.len()
     }
 
-    /// Texts.
+    /// Returns the number of texts.
     pub fn texts(&self) -> usize {
         self.texts.len()
     }
 }
 
-/// What a model says of a [`Sample`] in one number format.
+/// A model's answers for a [`Sample`] in one number format.
 pub struct Answers {
     /// The number format.
     pub precision: &'static str,
-    /// How fast it was.
+    /// Its speed.
     pub speed: Speed,
     /// ITC embeddings; none, if the checkpoint has no such head.
     photos: Vec<Embedding>,
     texts: Vec<Embedding>,
-    /// What the matching head says of each photo, for each text; none, if the checkpoint has no such head.
+    /// The matching head's logits of each photo, for each text; none, if the checkpoint has no such head.
     matches: Vec<Vec<ItmLogits>>,
 }
 
-/// How much a second, weights loaded and photos decoded.
+/// Rates per second, with weights loaded and photos decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Speed {
-    /// Photos through image tower and bridge, embedded where the checkpoint can.
+    /// Photos through image tower and bridge, embedded if the checkpoint can.
     pub photos: f64,
     /// Pairs through the cross-modal layers, both sides at hand; none without a matching head.
     pub pairs: Option<f64>,
 }
 
 impl Answers {
-    /// Asks `engine`; `progress` is told how many of how many photos are done. The image side of a photo is computed
-    /// once, for its embedding and for all texts.
+    /// Computes the answers of `engine`; `progress` receives the number of photos done and the total. The image side of
+    /// a photo is computed once, for its embedding and for all texts.
     pub fn of(
         engine: &Engine,
         sample: &Sample,
@@ -156,14 +156,14 @@ impl Answers {
         })
     }
 
-    /// The best photos of each text by embedding.
+    /// Returns the best photos of each text by embedding.
     fn nearest(&self, k: usize) -> impl Iterator<Item = Vec<u32>> {
         let texts = self.texts.iter();
         texts.map(move |text| best(&similarities(text, &self.photos), k))
     }
 }
 
-/// What a model says of some of the photos.
+/// A model's answers for some of the photos.
 struct Batch {
     photos: Vec<Embedding>,
     matches: Vec<Vec<ItmLogits>>,
@@ -188,24 +188,24 @@ impl Batch {
     }
 }
 
-/// How near the answers in one number format come to those in another.
+/// The closeness of the answers in one number format to those in another.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Fidelity {
     /// The format in question.
     pub precision: &'static str,
-    /// How fast it was.
+    /// Its speed.
     pub speed: Speed,
     /// Of embeddings (ITC).
     pub embeddings: Option<EmbeddingFidelity>,
     /// Of match probabilities (ITM).
     pub matches: Option<MatchFidelity>,
-    /// What they are held to.
+    /// The limits for them.
     pub tolerance: Tolerance,
-    /// Whether they are within that.
+    /// True if they are within the limits.
     pub is_faithful: bool,
 }
 
-/// How near the photos' embeddings are.
+/// The closeness of the photos' embeddings.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct EmbeddingFidelity {
     /// Mean over the photos of the cosine between a photo's two embeddings.
@@ -216,7 +216,7 @@ pub struct EmbeddingFidelity {
     pub top_10_overlap: f64,
 }
 
-/// How near the match probabilities are, and the order that they give.
+/// The closeness of the match probabilities, and of the order that they give.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct MatchFidelity {
     /// Mean over the texts of Kendall's τ-b between the two orders of all photos. A text whose photos all score the
@@ -228,22 +228,22 @@ pub struct MatchFidelity {
     pub top_1_agreement: f64,
     /// The largest difference of two probabilities of the same pair.
     pub largest_difference: f64,
-    /// Mean over the texts of the distance, in the format compared with, from the least probable photo to the most
-    /// probable: where it is small, so is what τ goes by.
+    /// Mean over the texts of the distance, in the reference format, from the least probable photo to the most
+    /// probable. If it is small, τ depends on small differences.
     pub mean_range: f64,
 }
 
-/// What makes a number format faithful.
+/// The limits within which a number format counts as faithful.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Tolerance {
-    /// Least of [`EmbeddingFidelity::lowest_cosine`].
+    /// The minimum of [`EmbeddingFidelity::lowest_cosine`].
     pub cosine: f64,
-    /// Least of [`MatchFidelity::mean_tau`].
+    /// The minimum of [`MatchFidelity::mean_tau`].
     pub tau: f64,
 }
 
 impl Tolerance {
-    /// For a format by its name: more for 8 bits than for 16.
+    /// Returns the tolerance of a format by its name: wider for 8 bits than for 16.
     fn of(precision: &str) -> Self {
         match precision {
             "int8" => Self {
@@ -315,13 +315,13 @@ impl MatchFidelity {
     }
 }
 
-/// What a search ranks by.
+/// Returns the scores that a search ranks by.
 fn scores(photos: &[ItmLogits]) -> Vec<f64> {
     let score = |logits: &ItmLogits| logits.log_probability(true);
     photos.iter().map(score).collect()
 }
 
-/// The photo that a search would show first; of equals the earlier.
+/// Returns the photo that a search would show first; among equals, the earlier one.
 fn first(photos: &[ItmLogits]) -> Option<usize> {
     let scores = scores(photos);
     (0..scores.len())

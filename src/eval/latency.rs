@@ -1,4 +1,4 @@
-//! How long the parts of a query take, one at a time, with nothing else to do.
+//! Times of the parts of a query, one at a time, with nothing else to do.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ pub struct Latency {
     pub photo_tower_ms: Times,
     /// One pair's cross-modal layers and matching head, both sides at hand.
     pub pair_ms: Option<Times>,
-    /// What these medians make of a query.
+    /// The time of a query, computed from these medians.
     pub rerank: Vec<RerankTime>,
 }
 
@@ -37,7 +37,7 @@ pub struct Times {
     pub p50: f64,
     /// 95 of 100 took no longer, milliseconds.
     pub p95: f64,
-    /// How many were measured.
+    /// Number of runs measured.
     pub samples: usize,
 }
 
@@ -52,7 +52,7 @@ pub struct RerankTime {
     pub from_files_ms: f64,
 }
 
-/// What to measure with.
+/// The inputs of the measurement.
 pub(super) struct Sample<'a> {
     /// Embeds and searches.
     pub embedder: &'a Engine,
@@ -62,13 +62,13 @@ pub(super) struct Sample<'a> {
     pub texts: &'a [&'a str],
     /// Files that can be read.
     pub photos: &'a [PathBuf],
-    /// Their embeddings, where the checkpoint has such heads.
+    /// Their embeddings, if the checkpoint has such heads.
     pub embeddings: Option<&'a [Embedding]>,
-    /// How many candidates a query reads.
+    /// Numbers of candidates that a query reads.
     pub k: &'a [usize],
 }
 
-/// How long each measurement may go on; it takes three runs at least, if there are as many inputs.
+/// The longest time for each measurement, which takes at least three runs if there are as many inputs.
 const BUDGET: Duration = Duration::from_secs(5);
 
 pub(super) fn measure(sample: &Sample) -> Result<Latency> {
@@ -140,8 +140,8 @@ impl Times {
     }
 }
 
-/// Times `work` on up to `most` of the inputs, spread over all of them, after one run that is not counted:
-/// a part's weights are read when it first runs.
+/// Times `work` on up to `most` of the inputs, spread over all of them, after one run that is not counted, since a
+/// part's weights are read when it first runs.
 fn times<T, R>(inputs: &[T], most: usize, mut work: impl FnMut(&T) -> Result<R>) -> Result<Times> {
     let mut milliseconds = Vec::new();
     let began = Instant::now();

@@ -1,11 +1,11 @@
-//! From ranks and probabilities to the numbers that papers and users ask for.
+//! Computes the figures that papers and users ask for from ranks and probabilities.
 
 use serde::Serialize;
 
-/// How high the right answers rank.
+/// The ranks of the right answers.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Retrieval {
-    /// How many asked.
+    /// Number of queries.
     pub queries: usize,
     /// Share of queries whose first answer is right.
     pub recall_at_1: f64,
@@ -18,7 +18,7 @@ pub struct Retrieval {
 }
 
 impl Retrieval {
-    /// From each query's rank of its best right answer, counted from 1.
+    /// Computes the figures from the rank of each query's best right answer, counted from 1.
     pub(super) fn of(mut ranks: Vec<usize>) -> Self {
         let within = |k: usize| share(ranks.iter().filter(|rank| **rank <= k).count(), ranks.len());
         let (recall_at_1, recall_at_5, recall_at_10) = (within(1), within(5), within(10));
@@ -33,10 +33,10 @@ impl Retrieval {
     }
 }
 
-/// Whether a match probability of 0.8 means that 8 of 10 such pairs belong together.
+/// Calibration: if it is good, 8 of 10 pairs with a match probability of 0.8 belong together.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Reliability {
-    /// How many of each query's candidates were read.
+    /// Number of each query's candidates that were read.
     pub k: usize,
     /// Pairs of a query and a photo, absent queries included.
     pub pairs: usize,
@@ -49,13 +49,13 @@ pub struct Reliability {
 /// Pairs of similar match probability.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Bin {
-    /// Least probability.
+    /// The lowest probability.
     pub from: f64,
-    /// The next bin's least.
+    /// The next bin's lowest.
     pub to: f64,
-    /// How many pairs.
+    /// Number of pairs.
     pub pairs: usize,
-    /// How many of them belong together.
+    /// Number of them that belong together.
     pub right: usize,
     /// Their share; none in an empty bin.
     pub fraction_right: Option<f64>,
@@ -64,7 +64,7 @@ pub struct Bin {
 }
 
 impl Reliability {
-    /// From each pair's match probability and whether it belongs together.
+    /// Computes the figures from each pair's match probability, and whether it belongs together.
     pub(super) fn of(k: usize, pairs: impl Iterator<Item = (f32, bool)>) -> Self {
         const BINS: usize = 10;
         let mut sums = [(0usize, 0usize, 0f64); BINS];
@@ -99,25 +99,25 @@ impl Reliability {
     }
 }
 
-/// What `--min-score` would do to the answers.
+/// The effect of `--min-score` on the answers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CutOffs {
-    /// How many of each query's candidates were read.
+    /// Number of each query's candidates that were read.
     pub k: usize,
-    /// Captions whose photo was among those: only they have something to lose.
+    /// Captions whose photo was among those, since only they can lose it.
     pub answerable: usize,
     /// Queries that nothing in the collection shows.
     pub absent_queries: usize,
     /// From the lowest to the highest.
     pub cuts: Vec<Cut>,
-    /// The highest that keeps [`KEEP`] of the right answers, where there are absent queries to gain from it.
+    /// The highest that keeps [`KEEP`] of the right answers, if there are absent queries that gain from it.
     pub suggested: Option<Cut>,
 }
 
 /// One value of `--min-score`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Cut {
-    /// The least match probability shown.
+    /// The lowest match probability shown.
     pub min_score: f32,
     /// Share of the answerable captions whose photo stays.
     pub right_kept: f64,
@@ -134,7 +134,8 @@ const CUTS: [f32; 23] = [
 ];
 
 impl CutOffs {
-    /// From the match probability of each caption with its own photo, and from each absent query's highest.
+    /// Computes the cuts from each caption's match probability with its own photo, and from each absent query's highest
+    /// one.
     pub(super) fn of(k: usize, right: &[f32], absent: &[f32]) -> Self {
         let cut = |min_score: f32| Cut {
             min_score,
@@ -159,8 +160,8 @@ impl CutOffs {
     }
 }
 
-/// Kendall's τ-b of two scorings of the same items: 1 where they agree on the order of every pair, −1 where on none.
-/// A pair that both score equal takes no side. None where either scores all items equal, and so has no order.
+/// Returns Kendall's τ-b of two scorings of the same items: 1 if they agree on the order of every pair, −1 if on none.
+/// A pair that both score equal does not count. None if either scores all items equal, and so has no order.
 pub(super) fn kendall_tau(a: &[f64], b: &[f64]) -> Option<f64> {
     let (mut agreement, mut ordered_by_a, mut ordered_by_b) = (0i64, 0i64, 0i64);
     for i in 0..a.len() {
@@ -179,17 +180,17 @@ fn sign(difference: f64) -> i64 {
     i64::from(difference > 0.0) - i64::from(difference < 0.0)
 }
 
-/// Share of the items of `a` that are also in `b`.
+/// Returns the share of the items of `a` that are also in `b`.
 pub(super) fn overlap(a: &[u32], b: &[u32]) -> f64 {
     share(a.iter().filter(|item| b.contains(item)).count(), a.len())
 }
 
-/// The mean; none of nothing.
+/// Returns the mean; none of an empty slice.
 pub(super) fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
-/// `part` of `whole`, 0 of nothing.
+/// Returns `part / whole`, or 0 if `whole` is 0.
 pub(super) fn share(part: usize, whole: usize) -> f64 {
     if whole == 0 {
         0.0
@@ -198,7 +199,7 @@ pub(super) fn share(part: usize, whole: usize) -> f64 {
     }
 }
 
-/// The value below which a share of the `sorted` values lies; between two of them, in proportion.
+/// Returns the value below which a share of the `sorted` values lies, interpolated between two of them.
 pub(super) fn percentile(sorted: &[f64], part: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else {
         return 0.0;

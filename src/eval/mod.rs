@@ -1,8 +1,8 @@
-//! How well a model finds what it should: the paper's measures, and those of a search.
+//! Measures how well a model finds what it should, with the paper's measures and those of a search.
 //!
-//! [`Dataset`] is pictures with captions, [`evaluate`] reads them with a model, and [`Evaluation`] says how it
-//! did: by embeddings alone ([`Evaluation::itc`]), reranked as a search does it ([`Evaluation::search`]) and
-//! as the paper's authors count it ([`Evaluation::authors`]).
+//! [`Dataset`] holds pictures with captions, [`evaluate`] reads them with a model, and [`Evaluation`] holds the
+//! results: by embeddings alone ([`Evaluation::itc`]), reranked as a search does it ([`Evaluation::search`]) and as the
+//! paper's authors count it ([`Evaluation::authors`]).
 
 mod dataset;
 pub mod fidelity;
@@ -28,7 +28,7 @@ use crate::processor::TokenIds;
 use protocol::{Pairs, Ranking};
 use score::{Read, Reading, Tokens};
 
-/// What an evaluation is busy with.
+/// A stage of an evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EvalStage {
     /// Reading and embedding pictures.
@@ -41,10 +41,10 @@ pub enum EvalStage {
     Latency,
 }
 
-/// Measures `embedder` and, for what reads a picture together with a text, `reranker` (often the same) on
-/// `dataset`. `depths` says how many candidates are read: each gets its own figures, all from the pairs of the
-/// greatest. What the checkpoints or the data have nothing for is left out, and [`Evaluation::skipped`] says
-/// so. `progress` is told the stage, how much of it is done, and how much there is.
+/// Measures `embedder` on `dataset`, and `reranker` (often the same) for reading a picture together with a text.
+/// `depths` are the numbers of candidates read: each gets its own figures, all computed from the pairs of the largest.
+/// Parts for which the checkpoints or the data lack something are left out, and listed in [`Evaluation::skipped`].
+/// `progress` receives the stage, how much of it is done, and how much there is.
 pub fn evaluate(
     embedder: &Engine,
     reranker: Option<&Engine>,
@@ -103,8 +103,8 @@ pub fn evaluate(
     Ok(evaluation)
 }
 
-/// Drops pictures that cannot be read. Returns the embeddings of the others (none, if the checkpoint has no
-/// such head), and what was dropped.
+/// Drops pictures that cannot be read. Returns the embeddings of the others (none, if the checkpoint has no such head),
+/// and the dropped ones.
 fn leave_out_unreadable(
     dataset: &mut Dataset,
     outcomes: Vec<std::result::Result<Option<Embedding>, String>>,
@@ -130,7 +130,7 @@ fn leave_out_unreadable(
     Ok((embeddings, unreadable))
 }
 
-/// What the embeddings alone say.
+/// The rankings by embeddings alone.
 struct Candidates {
     /// Captions, then absent queries: their best photos.
     photos: Vec<Ranking>,
@@ -170,7 +170,7 @@ impl Candidates {
     }
 }
 
-/// Reads every picture with all that there is to read with it.
+/// Reads every picture with all its texts.
 fn read(
     engine: &Engine,
     dataset: &Dataset,
@@ -225,7 +225,7 @@ impl Tokens {
 }
 
 impl Pairs {
-    /// The logits in the order of the candidates.
+    /// Returns the logits in the order of the candidates.
     fn of(candidates: &Candidates, read: &[Read], captions: usize) -> Self {
         let logits = |query: u32, photo: u32| -> ItmLogits {
             let scores = &read[photo as usize].queries;

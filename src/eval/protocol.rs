@@ -1,4 +1,4 @@
-//! Who ranks where: by embeddings alone, as a search reranks, and as the paper's authors count.
+//! Ranks items: by embeddings alone, as a search reranks, and as the paper's authors count.
 
 use rayon::prelude::*;
 
@@ -12,9 +12,9 @@ const UNREAD: f32 = -100.0;
 
 /// The best `k` of a ranking, and the rank of the best right item in all of it.
 pub(super) struct Ranking {
-    /// Best first; of equals the earlier item.
+    /// Best first; among equals, the earlier item.
     pub best: Vec<u32>,
-    /// Counted from 1; none where no item is right.
+    /// Counted from 1; none if no item is right.
     pub rank: Option<usize>,
 }
 
@@ -35,13 +35,13 @@ pub(super) fn rankings(
     queries.par_iter().enumerate().map(ranking).collect()
 }
 
-/// The cosine of `query` with each of `items`, as an exact search computes it.
+/// Returns the cosine of `query` with each of `items`, as an exact search computes it.
 pub(super) fn similarities(query: &Embedding, items: &[Embedding]) -> Vec<f32> {
     let query = query.as_slice();
     items.iter().map(|i| dot(query, i.as_slice())).collect()
 }
 
-/// The `k` items of highest score, best first; of equals the earlier.
+/// Returns the `k` items of highest score, best first; among equals, the earlier first.
 pub(super) fn best(scores: &[f32], k: usize) -> Vec<u32> {
     let mut items: Vec<u32> = (0..scores.len() as u32).collect();
     let order = |a: &u32, b: &u32| {
@@ -56,7 +56,7 @@ pub(super) fn best(scores: &[f32], k: usize) -> Vec<u32> {
     items
 }
 
-/// The rank of the best right item, from 1; of equals the earlier item ranks higher.
+/// Returns the rank of the best right item, from 1; among equals, the earlier item ranks higher.
 fn rank(scores: &[f32], is_right: impl Fn(usize) -> bool) -> Option<usize> {
     let right = (0..scores.len()).filter(|i| is_right(*i));
     let first = right.max_by(|a, b| scores[*a].total_cmp(&scores[*b]).then(b.cmp(a)))?;
@@ -67,7 +67,7 @@ fn rank(scores: &[f32], is_right: impl Fn(usize) -> bool) -> Option<usize> {
     Some(1 + before.count())
 }
 
-/// What the matching head says of the pairs that were read.
+/// The matching head's logits of the pairs that were read.
 #[derive(Debug, Default)]
 pub(super) struct Pairs {
     /// For each caption its best photos by embedding, best first.
@@ -78,8 +78,8 @@ pub(super) struct Pairs {
     pub photos: Vec<Vec<(u32, ItmLogits)>>,
 }
 
-/// Ranks as a search has them: the first `k` photos by embedding, reordered by match probability, then the
-/// rest as they were. `right[c]` is caption c's photo, `itc_ranks[c]` that photo's rank by embedding.
+/// Ranks as a search does: the first `k` photos by embedding, reordered by match probability, then the rest in their
+/// order. `right[c]` is caption c's photo, `itc_ranks[c]` that photo's rank by embedding.
 pub(super) fn search(pairs: &Pairs, right: &[usize], itc_ranks: &[usize], k: usize) -> Retrieval {
     let rank = |(caption, read): (usize, &Vec<(u32, ItmLogits)>)| {
         let read = &read[..k.min(read.len())];
@@ -96,11 +96,11 @@ pub(super) fn search(pairs: &Pairs, right: &[usize], itc_ranks: &[usize], k: usi
     Retrieval::of(pairs.captions.iter().enumerate().map(rank).collect())
 }
 
-/// Ranks as the authors count them, text → image and image → text: the raw logit of "match" for the best
-/// `k` photos of each text and the best `k` texts of each photo, −100 for all other pairs, and the greater of
-/// the two directions' scores for each pair.
+/// Ranks as the authors count, text → image and image → text: by the raw logit of "match" for the best `k` photos of
+/// each text and the best `k` texts of each photo, −100 for all other pairs, and the greater of the two directions'
+/// scores for each pair.
 ///
-/// A right answer loses every tie (so do the pairs at −100, of which it would be chance who is first).
+/// A right answer loses every tie, also among the pairs at −100, whose order would be chance.
 pub(super) fn authors(pairs: &Pairs, right: &[usize], k: usize) -> (Retrieval, Retrieval) {
     let (captions, photos) = (pairs.captions.len(), pairs.photos.len());
     let mut rows: Vec<Vec<(u32, f32)>> = vec![Vec::new(); captions];
@@ -147,8 +147,8 @@ pub(super) fn authors(pairs: &Pairs, right: &[usize], k: usize) -> (Retrieval, R
     )
 }
 
-/// The rank of the best of `right` right items among `total`, of which those not `listed` score
-/// [`UNREAD`]; below every wrong item of the same score.
+/// Returns the rank of the best of `right` right items among `total`, of which those not `listed` score [`UNREAD`];
+/// below every wrong item of the same score.
 fn sparse_rank(
     listed: &[(u32, f32)],
     is_right: impl Fn(u32) -> bool,

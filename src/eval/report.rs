@@ -1,4 +1,4 @@
-//! What an evaluation found.
+//! The report of an evaluation.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use super::protocol::{self, Pairs};
 use super::score::Read;
 use crate::engine::{Engine, ItmLogits};
 
-/// The outcome of [`super::evaluate`]. Serialized, its keys stay.
+/// The outcome of [`super::evaluate`]. The keys of its serialized form do not change.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Evaluation {
     /// The model that embedded: a folder or hub id.
@@ -28,31 +28,31 @@ pub struct Evaluation {
     pub precision: String,
     /// Threads of the computation on a CPU.
     pub threads: usize,
-    /// How much there was.
+    /// The amounts of data.
     pub counts: Counts,
-    /// Pictures that were left out, with everything that is said of them.
+    /// Pictures that were left out, with all their texts.
     pub unreadable: Vec<Unreadable>,
-    /// How many candidates were read, ascending.
+    /// Numbers of candidates read, ascending.
     pub k: Vec<usize>,
-    /// By embeddings alone (ITC); of equals the earlier in the file ranks higher.
+    /// By embeddings alone (ITC); among equals, the earlier in the file ranks higher.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub itc: Option<BothWays>,
-    /// Reranked as a search does it: the best photos of each text by embedding, reordered by match
-    /// probability; the others after them.
+    /// Reranked as a search does it: the best photos of each text by embedding, reordered by match probability, and the
+    /// others after them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub search: Vec<Depth<Retrieval>>,
-    /// Reranked as the paper's authors count it: the logit of "match" for the best k photos of each text and
-    /// the best k texts of each photo, −100 for all other pairs, the greater of the two directions' scores. A
-    /// right answer loses every tie, so also those at −100.
+    /// Reranked as the paper's authors count it: the logit of "match" for the best k photos of each text and the best k
+    /// texts of each photo, −100 for all other pairs, the greater of the two directions' scores. A right answer loses
+    /// every tie, including those at −100.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub authors: Vec<Depth<BothWays>>,
-    /// Whether match probabilities are what they say.
+    /// The reliability of match probabilities.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reliability: Option<Reliability>,
-    /// What `--min-score` would do.
+    /// The effect of `--min-score`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cut_offs: Option<CutOffs>,
-    /// Captions against falsehoods.
+    /// Captions compared with false ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub foils: Option<FoilScore>,
     /// Masked words.
@@ -61,13 +61,13 @@ pub struct Evaluation {
     /// Times of single queries.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latency>,
-    /// How long the evaluation itself took.
+    /// The time that the evaluation itself took.
     pub work: Work,
-    /// What was left out, and why.
+    /// Parts that were left out, and why.
     pub skipped: Vec<Skipped>,
 }
 
-/// How much was evaluated, without what could not be read.
+/// The amounts of data evaluated, without what could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Pictures.
@@ -76,9 +76,9 @@ pub struct Counts {
     pub unreadable: usize,
     /// Captions.
     pub captions: usize,
-    /// Queries that nothing shows.
+    /// Queries that no picture shows.
     pub absent_queries: usize,
-    /// Captions with a falsehood beside them.
+    /// Captions with a false one beside them.
     pub foils: usize,
     /// Captions with a gap.
     pub cloze: usize,
@@ -89,11 +89,11 @@ pub struct Counts {
 pub struct Unreadable {
     /// Its file.
     pub path: PathBuf,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
-/// As in an export: a path that is not UTF-8, which serde refuses, has its bytes in `path_hex`.
+/// Writes a path as an export does: if it is not UTF-8, which serde refuses, its bytes are in `path_hex`.
 impl Serialize for Unreadable {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = serializer.serialize_map(None)?;
@@ -121,17 +121,17 @@ pub struct BothWays {
 /// Figures with the best `k` candidates read.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Depth<T> {
-    /// How many candidates were read.
+    /// Number of candidates read.
     pub k: usize,
     /// The figures.
     #[serde(flatten)]
     pub found: T,
 }
 
-/// How often a picture is found to match its caption rather than a falsehood.
+/// The share of pictures that match their caption rather than a false one.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct FoilScore {
-    /// Captions compared with a falsehood.
+    /// Captions compared with a false one.
     pub pairs: usize,
     /// Share preferred by match probability (ITM); a tie is no preference.
     pub itm: Option<f64>,
@@ -139,7 +139,7 @@ pub struct FoilScore {
     pub itc: Option<f64>,
 }
 
-/// How often a masked word is guessed.
+/// The share of masked words that are guessed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct ClozeScore {
     /// Gaps.
@@ -150,10 +150,10 @@ pub struct ClozeScore {
     pub top_5: f64,
 }
 
-/// What the evaluation itself did.
+/// The work of the evaluation itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Work {
-    /// All of it.
+    /// The total.
     pub seconds: f64,
     /// Reading and embedding pictures.
     pub photos_seconds: f64,
@@ -165,12 +165,12 @@ pub struct Work {
     pub pairs: usize,
 }
 
-/// A part of the report that is not there.
+/// A part that the report lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Skipped {
     /// Its key.
     pub section: &'static str,
-    /// Why.
+    /// The reason.
     pub reason: &'static str,
 }
 
@@ -326,7 +326,7 @@ impl Evaluation {
         const NO_ITC: &str = "the checkpoint has no contrastive (ITC) heads";
         const NO_ITM: &str = "the checkpoint has no matching (ITM) head";
         const NO_MLM: &str = "the checkpoint has no masked-word (MLM) head";
-        const NOT_ASKED: &str = "only embeddings were asked for";
+        const NOT_ASKED: &str = "only embeddings were requested";
         const NO_CAPTIONS: &str = "the data has no captions";
         let without_pairs = match reranker {
             _ if dataset.captions.is_empty() => Some(NO_CAPTIONS),

@@ -1,8 +1,8 @@
-//! The model's part of an evaluation: every picture's image side is computed once for its embedding and once
-//! for all the texts that it is read with.
+//! The model's part of an evaluation: every picture's image side is computed once for its embedding, and once for all
+//! the texts that it is read with.
 //!
-//! Keeping it between the two would save one run of the image tower beside some hundred pairs, and take
-//! 11 MB a picture with the large checkpoints.
+//! Keeping it between the two would save one run of the image tower for some hundred pairs, and take 11 MB per picture
+//! with the large checkpoints.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,8 +20,7 @@ use crate::processor::TokenIds;
 /// Texts to embed at once.
 const TEXTS_AT_ONCE: usize = 32;
 
-/// Reads all pictures, and embeds them where the checkpoint can: for each its embedding, or why it cannot be
-/// read.
+/// Reads all pictures, and embeds them if the checkpoint can. Returns for each its embedding, or why it cannot be read.
 pub(super) fn embed_photos(
     engine: &Engine,
     dataset: &Dataset,
@@ -76,7 +75,7 @@ pub(super) fn embed_texts(
     Ok(batches.into_iter().flatten().collect())
 }
 
-/// What one picture is to be read with.
+/// The texts to read one picture with.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Reading {
     /// Queries, by their index; each once.
@@ -87,7 +86,7 @@ pub(super) struct Reading {
     pub cloze: Vec<usize>,
 }
 
-/// What the heads say of one picture.
+/// The heads' output for one picture.
 #[derive(Debug, Default)]
 pub(super) struct Read {
     /// Logits of the queries, sorted by query.
@@ -106,7 +105,7 @@ pub(super) struct Tokens {
     pub cloze: Vec<TokenIds>,
 }
 
-/// How many words are looked at in each gap.
+/// Number of words considered for each gap.
 pub(super) const GAP_CANDIDATES: usize = 5;
 
 /// Reads each picture with its texts.
@@ -165,7 +164,7 @@ pub(super) fn read_pairs(
 struct TextSides {
     /// The place of each query among those of its length.
     places: Vec<Place>,
-    /// By length; empty where they would take too much memory, and are computed when they are read.
+    /// By length; empty if they would take too much memory, and are then computed when needed.
     kept: HashMap<usize, Bridged>,
 }
 
@@ -176,7 +175,7 @@ struct Place {
 }
 
 impl TextSides {
-    /// What may be kept, bytes: 10,000 captions for a small model, 1,500 for the large checkpoints.
+    /// The most to keep, bytes: 10,000 captions for a small model, 1,500 for the large checkpoints.
     const BUDGET: usize = 512 << 20;
 
     fn new(engine: &Engine, queries: &[TokenIds]) -> Result<Self> {
@@ -203,7 +202,7 @@ impl TextSides {
         Ok(Self { places, kept })
     }
 
-    /// `queries` by length.
+    /// Groups `queries` by length.
     fn groups(&self, queries: &[u32]) -> Vec<Vec<u32>> {
         let mut groups: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
         for query in queries {
@@ -213,7 +212,7 @@ impl TextSides {
         groups.into_values().collect()
     }
 
-    /// The text side of queries of one length.
+    /// Returns the text side of queries of one length.
     fn of(&self, engine: &Engine, tokens: &Tokens, queries: &[u32]) -> Result<Bridged> {
         let places = queries.iter().map(|query| self.places[*query as usize]);
         let length = places.clone().next().map_or(0, |place| place.length);
@@ -225,8 +224,8 @@ impl TextSides {
     }
 }
 
-/// How many texts to read with one picture at once: the widest states of the cross-modal layers are to take
-/// 4 MB on a CPU, for the sake of its caches, and 1 GB elsewhere.
+/// Returns the number of texts to read with one picture at once. The widest states of the cross-modal layers should
+/// take 4 MB on a CPU, for the sake of its caches, and 1 GB elsewhere.
 fn pairs_at_once(engine: &Engine) -> usize {
     let config = engine.model().config();
     let text = &config.text_config;
@@ -242,8 +241,8 @@ fn pairs_at_once(engine: &Engine) -> usize {
     (budget / bytes).clamp(1, 64)
 }
 
-/// How many pictures to work on at once. The matrix products of a large model fill all cores by themselves;
-/// a second picture uses what its other operations, which run on one thread, leave idle.
+/// Returns the number of pictures to work on at once. The matrix products of a large model fill all cores by
+/// themselves; a second picture uses the time that its other operations, which run on one thread, leave idle.
 fn workers(engine: &Engine) -> usize {
     const LARGE_MODEL: f64 = 20e9; // Operations a pair: a tenth of what the base checkpoints need.
     let threads = rayon::current_num_threads();
@@ -257,16 +256,16 @@ fn workers(engine: &Engine) -> usize {
     }
 }
 
-/// Runs `work` for 0..count on threads of its own and returns the results in order; `progress` is told how
-/// many are done, on the caller's thread. The first error ends it.
+/// Runs `work` for 0..count on threads of its own and returns the results in order. `progress` receives the number
+/// done, on the caller's thread. The first error ends it.
 ///
-/// Not in rayon's pool: while its threads wait there for a matrix product they would start on further
-/// pictures, and hold the states of all of them.
+/// It does not use rayon's pool, since threads that wait there for a matrix product would start on further pictures,
+/// and hold the states of all of them.
 ///
-/// Candle computes elementwise operations of more than 65,536 values on a pool of its own, which serves one
-/// caller at a time and spins while it waits; `CANDLE_NUM_THREADS=1` in the environment does without it.
-/// Measured at width 192 and 65 image tokens on two cores: 3.5 instead of 4.6 ms a pair, and while another
-/// program kept both cores busy 8 instead of 20.
+/// Candle computes elementwise operations of more than 65,536 values on a pool of its own, which serves one caller at a
+/// time and spins while it waits; `CANDLE_NUM_THREADS=1` in the environment avoids it. Measured at width 192 and 65
+/// image tokens on two cores: 3.5 instead of 4.6 ms per pair, and 8 instead of 20 while another program kept both cores
+/// busy.
 fn in_parallel<T: Send>(
     threads: usize,
     count: usize,

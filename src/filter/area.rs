@@ -5,20 +5,20 @@ use crate::photo::GpsPosition;
 
 const ACCEPTED: &str = "write latitude, longitude and kilometres: 48.858,2.294,10 (south and west are negative: -33.857,151.215,5)";
 
-/// The mean radius of the Earth, km (IUGG). The Earth taken for a sphere puts distances off by up to 0.6 %.
+/// The mean radius of the Earth, km (IUGG). Treating the Earth as a sphere changes distances by up to 0.6 %.
 const EARTH_RADIUS: f64 = 6371.0088;
 
-/// All places up to some distance from one.
+/// All places within some distance of one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Area {
-    /// The middle.
+    /// The centre.
     pub centre: GpsPosition,
-    /// How far it reaches, km along the ground.
+    /// The radius, km along the ground.
     pub radius_km: f64,
 }
 
 impl Area {
-    /// Reads `LATITUDE,LONGITUDE,KM`, in degrees and kilometres. Refuses what is not on Earth.
+    /// Parses `LATITUDE,LONGITUDE,KM`, in degrees and kilometres. Refuses what is not on Earth.
     pub fn parse(typed: &str) -> Result<Self> {
         let text = typed.trim();
         let numbers: Option<Vec<f64>> = text
@@ -28,7 +28,7 @@ impl Area {
             .map(|number| number.trim().parse().ok())
             .collect();
         let Some(&[latitude, longitude, radius_km]) = numbers.as_deref() else {
-            return Err(refused(format!("{typed:?} is no place with a distance")));
+            return Err(refused(format!("{typed:?} is not a place with a distance")));
         };
         let centre = GpsPosition {
             latitude,
@@ -37,7 +37,7 @@ impl Area {
         Self::new(centre, radius_km)
     }
 
-    /// All places up to `radius_km` kilometres from `centre`. Refuses what is not on Earth.
+    /// Makes the area within `radius_km` kilometres of `centre`. Refuses what is not on Earth.
     pub fn new(centre: GpsPosition, radius_km: f64) -> Result<Self> {
         let GpsPosition {
             latitude,
@@ -46,23 +46,23 @@ impl Area {
         // Ranges never contain NaN.
         if !(-90.0..=90.0).contains(&latitude) {
             return Err(refused(format!(
-                "latitude {latitude} does not lie between -90 and 90"
+                "latitude {latitude} is not between -90 and 90"
             )));
         }
         if !(-180.0..=180.0).contains(&longitude) {
             return Err(refused(format!(
-                "longitude {longitude} does not lie between -180 and 180"
+                "longitude {longitude} is not between -180 and 180"
             )));
         }
         if !(radius_km > 0.0 && radius_km.is_finite()) {
             return Err(refused(format!(
-                "a distance of {radius_km} km reaches nothing"
+                "a distance of {radius_km} km is not usable"
             )));
         }
         Ok(Self { centre, radius_km })
     }
 
-    /// Whether a place lies in it. A place that is not a number lies nowhere.
+    /// Returns whether a place lies in it. A place that is not a number does not.
     pub fn contains(&self, place: GpsPosition) -> bool {
         distance(self.centre, place) <= self.radius_km
     }
@@ -75,8 +75,8 @@ fn refused(reason: String) -> Error {
     }
 }
 
-/// Kilometres along the great circle, by the haversine formula: exact for near places too, where the law
-/// of cosines loses its digits.
+/// Returns kilometres along the great circle, by the haversine formula, which is exact for near places too; the law of
+/// cosines loses its digits there.
 fn distance(a: GpsPosition, b: GpsPosition) -> f64 {
     let (lat_a, lat_b) = (a.latitude.to_radians(), b.latitude.to_radians());
     let haversine = |degrees: f64| (degrees.to_radians() / 2.0).sin().powi(2);
@@ -151,10 +151,10 @@ mod tests {
             assert_eq!(Area::parse(typed).unwrap(), sydney, "{typed}");
         }
         for (typed, what) in [
-            ("", "no place"),
-            ("48.8,2.3", "no place"),
-            ("48,8,2,3,10", "no place"),
-            ("Paris", "no place"),
+            ("", "not a place"),
+            ("48.8,2.3", "not a place"),
+            ("48,8,2,3,10", "not a place"),
+            ("Paris", "not a place"),
             ("200,2.3,10", "latitude 200"),
             ("nan,2.3,10", "latitude"),
             ("48.8,180.1,10", "longitude 180.1"),

@@ -1,14 +1,14 @@
-//! Text as people see it: upper and lower case are the same, and so are the ways to write an accent.
+//! Text as people see it: case is ignored, and so is the way in which an accent is stored.
 
 use std::borrow::Cow;
 
 use icu_normalizer::{ComposingNormalizerBorrowed, DecomposingNormalizerBorrowed};
 
-/// What is equal for two texts that differ in case, or in how their accents are stored: macOS writes é as e and an
-/// accent (NFD), other systems as one letter (NFC).
+/// Returns a form that is equal for two texts that differ only in case, or in how their accents are stored: macOS
+/// writes é as e and an accent (NFD), other systems as one letter (NFC).
 ///
-/// That is Unicode's canonical caseless matching, and folds ı and I to i as well. Going by way of upper case finds what
-/// lower case alone does not: ς and σ, ß and SS.
+/// This is Unicode's canonical caseless matching, and folds ı and I to i as well. Converting to upper case first
+/// matches what lower case alone does not: ς and σ, ß and SS.
 pub(super) fn folded(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         return if text.bytes().any(|byte| byte.is_ascii_uppercase()) {

@@ -1,4 +1,4 @@
-//! Which photos a search may find: by time, place, camera, path and size.
+//! Conditions on the photos that a search may find: time, place, camera, path and size.
 
 mod area;
 mod fold;
@@ -47,13 +47,13 @@ pub struct Filter {
     pub before: Option<DateTime>,
     /// Taken in this area. Photos without a position are not.
     pub near: Option<Area>,
-    /// A part of the camera's make and model, in upper or lower case.
+    /// A part of the camera's make and model; case is ignored.
     pub camera: Option<String>,
-    /// Where the file lies.
+    /// Patterns for the file's path.
     pub paths: Option<PathPatterns>,
-    /// At least so large.
+    /// The smallest size.
     pub min_size: Option<MinSize>,
-    /// Tells the local time at which a file was changed; the system's by default.
+    /// The time zone for the local time at which a file was changed; the system's by default.
     pub time_zone: TimeZone,
 }
 
@@ -78,8 +78,10 @@ impl Filter {
             && after >= before
         {
             return Err(Error::Filter {
-                reason: format!("nothing is captured both from {after} on and before {before}"),
-                accepted: "the end is left out: after 2023 and before 2024 is the year 2023, after 2024-06-15 and before 2024-06-16 one day",
+                reason: format!(
+                    "no photo can be captured both from {after} on and before {before}"
+                ),
+                accepted: "the end is excluded: after 2023 and before 2024 is the year 2023, after 2024-06-15 and before 2024-06-16 one day",
             });
         }
         if self
@@ -88,14 +90,14 @@ impl Filter {
             .is_some_and(|part| part.trim().is_empty())
         {
             return Err(Error::Filter {
-                reason: "the camera has no name".into(),
+                reason: "the camera's name is empty".into(),
                 accepted: "give a part of make and model: iphone, \"eos 5d\"",
             });
         }
         Ok(())
     }
 
-    /// Whether there are no conditions, so that every photo passes.
+    /// Returns whether there are no conditions, so that every photo passes.
     pub fn is_empty(&self) -> bool {
         let Self {
             after,
@@ -114,7 +116,7 @@ impl Filter {
             && min_size.is_none()
     }
 
-    /// Whether a photo meets all conditions.
+    /// Returns whether a photo meets all conditions.
     pub fn matches(&self, photo: &Photo) -> bool {
         let metadata = &photo.metadata;
         self.min_size

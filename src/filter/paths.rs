@@ -1,4 +1,4 @@
-//! Where a file lies, as glob patterns.
+//! Glob patterns for paths.
 
 use std::path::Path;
 
@@ -8,18 +8,17 @@ use regex::{Regex, RegexBuilder};
 use super::fold::folded;
 use crate::error::{Error, Result};
 
-/// No text matches it.
+/// An expression that matches no text.
 const NOTHING: &str = r"[^\s\S]";
 
-const ACCEPTED: &str = "write \"*.jpg\", \"2023/**\", \"IMG_{1,2}*\", a folder's name, or a pattern of the whole path such as \"/photos/**/*.jpg\" (quoted, so that the shell leaves it alone)";
+const ACCEPTED: &str = "write \"*.jpg\", \"2023/**\", \"IMG_{1,2}*\", a folder's name, or a pattern for the whole path such as \"/photos/**/*.jpg\" (quoted, so that the shell leaves it alone)";
 
-/// Glob patterns of which a path must match one.
+/// Glob patterns, one of which a path must match.
 ///
-/// A pattern that starts with `/` is one of the whole path, any other may match anywhere below: `*.jpg`,
-/// `2023/**`. One without wildcards in its last part also stands for all that is in the folder of that
-/// name. `*` and `?` stay within a part of the path, `**` goes over any number of them. Upper and lower
-/// case are the same, since cameras write `IMG_0042.JPG`, and so are the two ways to store accents, since macOS
-/// has its own.
+/// A pattern that starts with `/` must match the whole path, any other may match anywhere below: `*.jpg`, `2023/**`.
+/// One without wildcards in its last part also stands for everything in the folder of that name. `*` and `?` match
+/// within a part of the path, `**` matches any number of parts. Case is ignored, since cameras write `IMG_0042.JPG`,
+/// and so is the way in which accents are stored, since macOS has its own.
 #[derive(Debug, Clone)]
 pub struct PathPatterns {
     /// As typed.
@@ -27,7 +26,7 @@ pub struct PathPatterns {
     any: Regex,
 }
 
-/// The same patterns in the same order.
+/// Equal if the patterns are the same, in the same order.
 impl PartialEq for PathPatterns {
     fn eq(&self, other: &Self) -> bool {
         self.patterns == other.patterns
@@ -35,8 +34,8 @@ impl PartialEq for PathPatterns {
 }
 
 impl PathPatterns {
-    /// Reads patterns. Refuses those that are none, or that no path in an index can match: those are
-    /// absolute and lead through no `.` or `..`.
+    /// Parses patterns. Refuses malformed ones and those that no path in an index can match: such paths are absolute
+    /// and hold no `.` or `..`.
     pub fn parse<P: AsRef<str>>(patterns: &[P]) -> Result<Self> {
         let mut any = Vec::new();
         for pattern in patterns {
@@ -53,7 +52,7 @@ impl PathPatterns {
         // A name may hold line ends.
         let built = RegexBuilder::new(&any).dot_matches_new_line(true).build();
         let any = built.map_err(|_| Error::Filter {
-            reason: "these patterns of paths are too much to look for".to_owned(),
+            reason: "these path patterns are too complex".to_owned(),
             accepted: ACCEPTED,
         })?;
         let patterns = patterns.iter().map(|pattern| pattern.as_ref().to_owned());
@@ -63,27 +62,27 @@ impl PathPatterns {
         })
     }
 
-    /// The patterns, as they were given.
+    /// Returns the patterns as they were given.
     pub fn patterns(&self) -> &[String] {
         &self.patterns
     }
 
-    /// Whether an absolute path matches.
+    /// Returns whether an absolute path matches.
     pub fn matches(&self, path: &Path) -> bool {
         self.any.is_match(&folded(&path.to_string_lossy()))
     }
 }
 
-/// The patterns of whole paths that one as typed stands for.
+/// Returns the patterns of whole paths that a typed one stands for.
 fn whole_paths(typed: &str) -> Result<Vec<String>> {
     let pattern = typed.trim_end_matches('/');
     if pattern.is_empty() {
-        return Err(refused(typed, "it names nothing"));
+        return Err(refused(typed, "it is empty"));
     }
     if pattern.split('/').any(|part| part == "." || part == "..") {
         return Err(refused(
             typed,
-            "\".\" and \"..\" are no part of an indexed path",
+            "indexed paths do not contain \".\" or \"..\"",
         ));
     }
     let is_whole = pattern.starts_with('/') || Path::new(pattern).is_absolute();
@@ -100,8 +99,8 @@ fn whole_paths(typed: &str) -> Result<Vec<String>> {
     Ok(all)
 }
 
-/// A glob as a regular expression over characters. globset 0.4 makes it one over bytes, to which `?` is half an é and
-/// `[éè]` four single bytes.
+/// Turns a glob into a regular expression over characters. globset 0.4 makes one over bytes, in which `?` is half an é
+/// and `[éè]` four single bytes.
 fn expression(glob: &str) -> Result<String, String> {
     let glob = GlobBuilder::new(glob).literal_separator(true).build();
     let glob = glob.map_err(|error| error.kind().to_string())?;
@@ -111,7 +110,7 @@ fn expression(glob: &str) -> Result<String, String> {
     Ok(with_characters(escaped).replace("[^/]", r"(?:[^/]\p{M}*)"))
 }
 
-/// Puts characters in the place of their bytes, which globset escapes: `\xc3\xa9`.
+/// Replaces bytes, which globset escapes, with their characters: `\xc3\xa9`.
 fn with_characters(escaped: &str) -> String {
     let mut bytes = Vec::with_capacity(escaped.len());
     let mut rest = escaped.as_bytes();
@@ -140,7 +139,7 @@ fn with_characters(escaped: &str) -> String {
 
 fn refused(pattern: &str, reason: &str) -> Error {
     Error::Filter {
-        reason: format!("{pattern:?} is no pattern of a path: {reason}"),
+        reason: format!("{pattern:?} is not a path pattern: {reason}"),
         accepted: ACCEPTED,
     }
 }
@@ -253,8 +252,8 @@ mod tests {
     #[test]
     fn patterns_that_can_match_nothing_are_refused() {
         for (pattern, what) in [
-            ("", "names nothing"),
-            ("/", "names nothing"),
+            ("", "it is empty"),
+            ("/", "it is empty"),
             ("./2023/*", "\"..\""),
             ("../x.jpg", "\"..\""),
             ("IMG_[0-9", "unclosed"),

@@ -7,9 +7,9 @@ use super::{Area, Filter, MinSize, PathPatterns, parse_when};
 use crate::error::{Error, Result};
 use crate::photo::GpsPosition;
 
-/// An object with the conditions that are set: `after` and `before` as local times, `near` with `latitude`,
+/// Writes an object with the conditions that are set: `after` and `before` as local times, `near` with `latitude`,
 /// `longitude` and `km`, `camera`, `path` (a list of patterns) and `min_size` as [`MinSize::parse`] reads it. The time
-/// zone is not part of it: it is that of the machine that searches.
+/// zone is not included: it is that of the machine that searches.
 impl Serialize for Filter {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut object = serializer.serialize_map(None)?;

@@ -1,4 +1,4 @@
-//! How large a picture must be.
+//! The smallest size of a picture.
 
 use std::fmt;
 
@@ -7,12 +7,12 @@ use crate::error::{Error, Result};
 const ACCEPTED: &str =
     "write 1024 (pixels of the shorter side), 1920x1080 (width and height) or 12MP (megapixels)";
 
-/// The least size of a picture, as it is seen upright.
+/// The smallest size of a picture, seen upright.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum MinSize {
-    /// Pixels of the shorter side, whichever that is.
+    /// Pixels of the shorter side.
     ShorterSide(u32),
-    /// Both sides, so that 1920 × 1080 asks for a screen's width and leaves out what is upright.
+    /// Both sides; 1920 × 1080 asks for a landscape picture that fills a screen.
     Sides {
         /// Pixels across.
         width: u32,
@@ -23,7 +23,7 @@ pub enum MinSize {
     Pixels(u64),
 }
 
-/// As [`MinSize::parse`] reads it.
+/// Writes a size as [`MinSize::parse`] reads it.
 impl fmt::Display for MinSize {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
@@ -35,10 +35,10 @@ impl fmt::Display for MinSize {
 }
 
 impl MinSize {
-    /// Reads `1024`, `1920x1080` or `12MP`; a megapixel is a million pixels. Refuses zero.
+    /// Parses `1024`, `1920x1080` or `12MP`; a megapixel is a million pixels. Refuses zero.
     pub fn parse(typed: &str) -> Result<Self> {
         Self::read(&typed.trim().to_lowercase()).ok_or_else(|| Error::Filter {
-            reason: format!("{typed:?} is no size of a picture"),
+            reason: format!("{typed:?} is not a picture size"),
             accepted: ACCEPTED,
         })
     }
@@ -59,7 +59,7 @@ impl MinSize {
         positive(text).map(Self::ShorterSide)
     }
 
-    /// Whether a picture of this upright size, in pixels, is large enough.
+    /// Returns whether a picture of this upright size, in pixels, is large enough.
     pub fn fits(self, width: u32, height: u32) -> bool {
         match self {
             Self::ShorterSide(least) => width.min(height) >= least,

@@ -8,11 +8,11 @@ use crate::error::{Error, Result};
 const ACCEPTED: &str =
     "write 2024, 2024-06, 2024-06-15, \"2024-06-15 18:30\", today, yesterday or \"2 weeks ago\"";
 
-/// Reads a time: `2024`, `2024-06` and `2024-06-15` are where that year, month or day starts;
-/// `2024-06-15 18:30` is a time of day, `today` and `yesterday` are where they start; `2 weeks ago` and
-/// `3 months ago` are at this time of day, then.
+/// Parses a time. `2024`, `2024-06` and `2024-06-15` are the start of that year, month or day; `2024-06-15 18:30` is a
+/// time of day; `today` and `yesterday` are the start of the day; `2 weeks ago` and `3 months ago` keep the present
+/// time of day.
 ///
-/// As in a photo, it is local time, wherever that may be.
+/// As in a photo, it is local time, wherever that was.
 pub fn parse_when(typed: &str) -> Result<DateTime> {
     parse_at(typed, &ZonedDateTime::now())
 }
@@ -22,12 +22,12 @@ fn parse_at(typed: &str, now: &ZonedDateTime) -> Result<DateTime> {
     calendar(text)
         .or_else(|| relative(text, now))
         .ok_or_else(|| Error::Filter {
-            reason: format!("{typed:?} is no date or time"),
+            reason: format!("{typed:?} is not a date or time"),
             accepted: ACCEPTED,
         })
 }
 
-/// Jiff's own parser takes no lone year or month; of the rest it takes more than is wanted, such as
+/// Parses a date. Jiff's own parser does not accept a lone year or month, and accepts more than is wanted, such as
 /// offsets, which it would ignore.
 fn calendar(text: &str) -> Option<DateTime> {
     let (date, time) = match text.split_once([' ', 'T']) {

@@ -1,8 +1,8 @@
-//! What a file says of its colours, and the way from there to sRGB.
+//! The colours that a file declares, and their conversion to sRGB.
 //!
-//! The model learned from pictures in sRGB, or what passed for it. A file may mean other colours by its numbers:
-//! it then names them by an ICC profile, by video code points, or by gamma and primaries. What it names is
-//! converted by crate `moxcms`; where it names nothing, or something damaged, its numbers count as sRGB.
+//! The model learned from pictures in sRGB, or what passed for it. A file may mean other colours by its numbers: it
+//! then names them by an ICC profile, by video code points, or by gamma and primaries. Crate `moxcms` converts them; if
+//! a file names nothing, or something damaged, its numbers count as sRGB.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
@@ -16,31 +16,31 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::sample::{MOST_MADE, Sample, ToSrgb};
 
-/// What a file says of its colours.
+/// The colours that a file declares.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum Colors {
-    /// Nothing, or that they are sRGB.
+    /// sRGB, or nothing.
     #[default]
     Srgb,
     /// By an ICC profile.
     Icc(Vec<u8>),
     /// By code points of ITU-T H.273.
     Video {
-        /// Which primaries.
+        /// The code of the primaries.
         primaries: u8,
-        /// Which curve.
+        /// The code of the transfer curve.
         transfer: u8,
     },
     /// As old PNGs do.
     Measured {
         /// The exponent that encoded the values: 1/2.2 for most.
         gamma: f32,
-        /// White, red, green and blue, where they are not sRGB's.
+        /// White, red, green and blue, if they are not sRGB's.
         chromaticities: Option<[(f32, f32); 4]>,
     },
 }
 
-/// What the numbers of a pixel stand for.
+/// The meaning of a pixel's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Inks {
     /// From black to white.
@@ -52,7 +52,7 @@ pub enum Inks {
 }
 
 impl Inks {
-    /// Numbers of a pixel.
+    /// Returns the count of a pixel's numbers.
     pub fn count(self) -> usize {
         match self {
             Self::Gray => 1,
@@ -63,7 +63,7 @@ impl Inks {
 }
 
 impl Colors {
-    /// The way to sRGB for pixels of `inks`; `None` where there is none, or it would change nothing.
+    /// Returns the conversion to sRGB for pixels of `inks`; `None` if there is none, or it would change nothing.
     pub fn to_srgb<S: Sample>(&self, inks: Inks) -> Option<ToSrgb<S>> {
         let key = xxh3_128(&self.key(inks)?);
         let made = || S::made().0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -148,8 +148,8 @@ impl Colors {
     }
 }
 
-/// Code points of ITU-T H.273. `None` for curves of high dynamic range too: their white is no white of sRGB, and
-/// what viewers make of them differs.
+/// Makes a profile from code points of ITU-T H.273. `None` for curves of high dynamic range too: their white is not
+/// sRGB's, and viewers show them in different ways.
 fn video_profile(primaries: u8, transfer: u8) -> Option<ColorProfile> {
     const UNSPECIFIED: u8 = 2;
     const BT709: u8 = 1;
@@ -178,7 +178,7 @@ fn video_profile(primaries: u8, transfer: u8) -> Option<ColorProfile> {
     profile.red_trc.is_some().then_some(profile)
 }
 
-/// Gamma and primaries as PNG has them.
+/// Makes a profile from gamma and primaries as PNG has them.
 fn measured_profile(
     gamma: f32,
     chromaticities: Option<[(f32, f32); 4]>,
@@ -212,7 +212,7 @@ fn measured_profile(
     Some(profile)
 }
 
-/// Gray that is told by lightness (L*) and not by light, which `moxcms` (0.8.1) refuses.
+/// Converts a gray profile given by lightness (L*), which `moxcms` (0.8.1) refuses, to one given by light.
 fn gray_by_light(mut profile: ColorProfile) -> Option<ColorProfile> {
     const ENTRIES: usize = 4096;
     let lightness = profile.gray_trc.as_ref()?.make_linear_evaluator().ok()?;
@@ -225,7 +225,7 @@ fn gray_by_light(mut profile: ColorProfile) -> Option<ColorProfile> {
     Some(profile)
 }
 
-/// Y of an L*, both from 0 to 1.
+/// Returns Y for an L*, both from 0 to 1.
 fn light_of(lightness: f32) -> f32 {
     let root = (100.0 * lightness.clamp(0.0, 1.0) + 16.0) / 116.0;
     if root > 6.0 / 29.0 {
@@ -239,7 +239,7 @@ fn light_of(lightness: f32) -> f32 {
 /// `LittleCMS` on the way to sRGB. `moxcms` (0.8.1) does not do it.
 struct FullBlack<S> {
     to_srgb: ToSrgb<S>,
-    /// What each number of sRGB becomes.
+    /// The new value of each number of sRGB.
     stretched: Vec<S>,
 }
 
@@ -254,7 +254,7 @@ impl<S: Sample> TransformExecutor<S> for FullBlack<S> {
 }
 
 fn with_full_black<S: Sample>(to_srgb: ToSrgb<S>, profile: &ColorProfile) -> ToSrgb<S> {
-    /// Of ICC's own black, and the lightest that is taken for one.
+    /// The Y of ICC's own black, and the lightest that counts as black.
     const BLACK_OF_VERSION_4: f32 = 0.003_473;
     const LIGHTEST_BLACK: f32 = 0.184_2;
     const WEIGHTS: [f32; 3] = [0.2126, 0.7152, 0.0722];
@@ -278,7 +278,7 @@ fn with_full_black<S: Sample>(to_srgb: ToSrgb<S>, profile: &ColorProfile) -> ToS
     })
 }
 
-/// The light of a number of sRGB, and the way back.
+/// Converts a number of sRGB to light; the next function converts it back.
 fn linear(value: f32) -> f32 {
     if value <= 0.040_45 {
         value / 12.92
@@ -295,7 +295,7 @@ pub fn encoded(light: f32) -> f32 {
     }
 }
 
-/// Whether white comes out lighter than black: damage, and tables full of zeros, show there.
+/// Returns whether white comes out lighter than black, which reveals damage and tables full of zeros.
 fn is_sane<S: Sample>(to_srgb: &ToSrgb<S>, inks: Inks) -> bool {
     const LEAST_CONTRAST: u32 = 64;
     let lightness = |value: u32| {
@@ -313,8 +313,8 @@ fn is_sane<S: Sample>(to_srgb: &ToSrgb<S>, inks: Inks) -> bool {
     }
 }
 
-/// Whether any of some colours moves by more than rounding. Most profiles in photos are sRGB by one of its many
-/// makers; those cost nothing then.
+/// Returns whether any of some colours moves by more than rounding. Most profiles in photos are some maker's version of
+/// sRGB; those then cost nothing.
 fn changes_anything<S: Sample>(to_srgb: &ToSrgb<S>, inks: Inks) -> bool {
     const STEP: u32 = 15;
     let levels = || (0..=255).step_by(STEP as usize);

@@ -1,4 +1,4 @@
-//! Which format a file has, and who decodes it.
+//! The format of a file, and its decoder.
 
 use image::{ImageFormat, RgbImage};
 
@@ -8,7 +8,7 @@ use super::paint::{Alpha, Painter};
 use super::{heif, other, png, tiff};
 use crate::error::{Error, Result};
 
-/// Formats, by who decodes them.
+/// Formats, by their decoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Container {
     /// zune-jpeg or libjpeg.
@@ -23,19 +23,19 @@ pub enum Container {
     Heif,
 }
 
-/// What can be told of a picture before it is decoded.
+/// The facts that are known of a picture before it is decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     /// Pixels of a row, before the picture is turned upright.
     pub width: u32,
     /// Rows, before the picture is turned upright.
     pub height: u32,
-    /// The most that decoding holds at once, bytes, the picture included and the file not.
+    /// The most memory that decoding holds at once, bytes, with the picture and without the file.
     pub peak_bytes: u64,
 }
 
 impl Header {
-    /// `peak_bytes` tells it from the number of pixels.
+    /// Makes a header; `peak_bytes` computes the memory from the number of pixels.
     pub fn new(width: u32, height: u32, peak_bytes: impl FnOnce(u64) -> u64) -> Self {
         // Tables of decoders and of colours.
         const ALWAYS: u64 = 4 << 20;
@@ -48,7 +48,7 @@ impl Header {
 }
 
 impl Container {
-    /// Told from the content; names lie.
+    /// Recognizes the format by the content, since names can be wrong.
     pub fn of(file: &[u8]) -> Result<Self> {
         if is_heif(file) {
             return Ok(Self::Heif);
@@ -60,7 +60,7 @@ impl Container {
             Ok(ImageFormat::Jpeg) => return Ok(Self::Jpeg),
             Ok(ImageFormat::Png) => return Ok(Self::Png),
             Ok(format) if format.reading_enabled() => return Ok(Self::Other(format)),
-            Ok(format) => format!("{} files are not read", format.to_mime_type()),
+            Ok(format) => format!("{} files are not supported", format.to_mime_type()),
             Err(_) if file.is_empty() => "the file is empty".to_owned(),
             Err(_) => "not a picture: the content has no known image format".to_owned(),
         };
@@ -110,7 +110,7 @@ fn decode_jpeg(file: &[u8]) -> Result<RgbImage> {
     Painter::new(inks, Alpha::Opaque, &colors).paint_all(jpeg.width, jpeg.height, jpeg.samples)
 }
 
-/// HEIC and AVIF are ISO media files; their first box, `ftyp`, lists who can read them.
+/// Returns whether a file is HEIC or AVIF. These are ISO media files, whose first box, `ftyp`, lists the formats.
 fn is_heif(bytes: &[u8]) -> bool {
     const BRANDS: [&[u8; 4]; 8] = [
         b"mif1", b"msf1", b"heic", b"heix", b"hevc", b"hevx", b"avif", b"avis",

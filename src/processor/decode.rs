@@ -1,9 +1,9 @@
-//! From the bytes of a file to an upright RGB picture.
+//! Decodes the bytes of a file to an upright RGB picture.
 //!
-//! Every file that is not a readable photo ends as [`Error::Photo`] with the reason in plain words, whatever
-//! is wrong with it: the photos of a lifetime hold broken ones, and one must not stop a build.
+//! Every file that is not a readable photo gives [`Error::Photo`] with the reason in plain words, whatever is wrong
+//! with it: every large collection holds broken files, and one must not stop a build.
 //!
-//! Colours become sRGB, and what is transparent shows white, as in a viewer: see [`color`](super::color) and
+//! Colours become sRGB, and transparent areas become white, as in a viewer: see [`color`](super::color) and
 //! [`paint`](super::paint).
 
 use std::fs::{File, Metadata};
@@ -29,7 +29,7 @@ const MAX_PIXELS: u64 = 1 << 28;
 /// Pictures whose decoding would hold more memory than this are not decoded.
 pub const MAX_DECODING_BYTES: u64 = 768 << 20;
 
-/// Whether a file's name says that it is a picture. Its content decides later which format it has.
+/// Returns whether a file's name says that it is a picture. Its content later decides the format.
 pub fn is_photo(path: &Path) -> bool {
     const EXTENSIONS: [&str; 17] = [
         "jpg", "jpeg", "jpe", "jfif", "mpo", "png", "apng", "webp", "gif", "tif", "tiff", "bmp",
@@ -50,7 +50,7 @@ pub struct Encoded {
 pub struct DecodedPhoto {
     /// The upright picture.
     pub rgb: RgbImage,
-    /// Its size, and what its metadata says.
+    /// Its size and metadata.
     pub metadata: PhotoMetadata,
 }
 
@@ -58,14 +58,14 @@ pub struct DecodedPhoto {
 pub(super) struct StoredPhoto {
     /// Not turned yet.
     pub rgb: RgbImage,
-    /// How it is turned upright.
+    /// The way to turn it upright.
     pub orientation: Orientation,
     /// All but the size.
     pub metadata: PhotoMetadata,
 }
 
 impl Encoded {
-    /// Takes the bytes of a file of any format; names lie, so the content tells which.
+    /// Takes the bytes of a file of any format; the content tells which.
     pub fn new(bytes: Vec<u8>) -> Result<Self> {
         refuse_large_file(bytes.len() as u64)?;
         Ok(Self { bytes })
@@ -95,29 +95,29 @@ impl Encoded {
         }
     }
 
-    /// BLAKE3 of the file's bytes.
+    /// Returns the BLAKE3 of the file's bytes.
     pub fn content_hash(&self) -> ContentHash {
         ContentHash(*blake3::hash(&self.bytes).as_bytes())
     }
 
-    /// The file's bytes.
+    /// Returns the file's bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The most memory that [`Self::decode`] holds at once, bytes, beside the file itself and beside a copy to turn the
-    /// picture upright. Reads only what comes before the pixels, so that a caller can schedule decodes under a memory
-    /// budget.
+    /// Returns the most memory that [`Self::decode`] holds at once, bytes, not counting the file itself and a copy to
+    /// turn the picture upright. Reads only what comes before the pixels, so that a caller can schedule decodes under a
+    /// memory budget.
     ///
-    /// An upper bound: what an animated WebP needs is counted for every WebP.
+    /// It is an upper bound: every WebP counts as an animated one.
     pub fn decoded_bytes(&self) -> Result<u64> {
         Ok(self.header()?.peak_bytes)
     }
 
     /// Decodes the picture and turns it upright.
     ///
-    /// Of an animation this is the first frame, of a multi-picture file the main picture. A JPEG that lacks
-    /// its end is decoded as far as it goes: most of a photo is still that photo.
+    /// For an animation this is the first frame, for a multi-picture file the main picture. A truncated JPEG is decoded
+    /// as far as it goes: most of a photo is still that photo.
     ///
     /// # Errors
     /// [`Error::Photo`] if it is no picture, is damaged, or would take more than 768 MB of memory.
@@ -129,7 +129,7 @@ impl Encoded {
         Ok(DecodedPhoto { rgb, metadata })
     }
 
-    /// Decodes the picture as it is stored, with the way to turn it.
+    /// Decodes the picture as it is stored, and finds the way to turn it.
     pub(super) fn decode_stored(&self) -> Result<StoredPhoto> {
         self.header()?;
         shielded(|| {
@@ -159,17 +159,17 @@ impl Encoded {
         })
     }
 
-    /// What comes before the pixels, if they may be decoded.
+    /// Returns what comes before the pixels, if they may be decoded.
     pub(super) fn header(&self) -> Result<Header> {
         let header = shielded(|| Container::of(&self.bytes)?.header(&self.bytes))?;
         let Header { width, height, .. } = header;
         let pixels = u64::from(width) * u64::from(height);
         if pixels == 0 {
-            return refused(format!("a picture of {width}x{height} has no pixels"));
+            return refused(format!("the picture has no pixels: {width}x{height}"));
         }
         if pixels > MAX_PIXELS {
             return refused(format!(
-                "{width}x{height} is {pixels} pixels; at most {MAX_PIXELS} are decoded"
+                "the picture has {pixels} pixels ({width}x{height}); the limit is {MAX_PIXELS}"
             ));
         }
         refuse_large_picture(header.peak_bytes)?;
@@ -177,12 +177,12 @@ impl Encoded {
     }
 }
 
-/// Refuses a picture that takes so much memory.
+/// Refuses a picture that takes too much memory.
 pub(super) fn refuse_large_picture(bytes: u64) -> Result<()> {
     if bytes > MAX_DECODING_BYTES {
         let megabytes = |bytes: u64| bytes.div_ceil(1 << 20);
         return refused(format!(
-            "to decode it takes {} MB of memory; at most {} are given to a photo",
+            "decoding takes {} MB of memory; the limit is {} MB",
             megabytes(bytes),
             megabytes(MAX_DECODING_BYTES)
         ));
@@ -190,7 +190,7 @@ pub(super) fn refuse_large_picture(bytes: u64) -> Result<()> {
     Ok(())
 }
 
-/// Opens a file, and neither opens nor waits for anything else: a pipe would be open once somebody writes to it.
+/// Opens a file, and neither opens nor waits for anything else: opening a pipe would wait for a writer.
 fn open(path: &Path) -> Result<File> {
     // Pipes that the shell has opened for us: `bt-query <(curl …)`.
     let handed = ["/dev/fd", "/dev/stdin", "/proc/self/fd"];
@@ -213,7 +213,7 @@ fn refuse_other(path: &Path, found: &Metadata) -> Result<()> {
         return Err(Error::io(path)(ErrorKind::IsADirectory.into()));
     }
     if !found.is_file() {
-        return refused("it is no file, but a pipe, a socket or a device");
+        return refused("not a file but a pipe, a socket or a device");
     }
     Ok(())
 }
@@ -221,7 +221,7 @@ fn refuse_other(path: &Path, found: &Metadata) -> Result<()> {
 fn refuse_large_file(bytes: u64) -> Result<()> {
     if bytes > MAX_FILE_BYTES {
         return refused(format!(
-            "the file has {bytes} bytes; at most {MAX_FILE_BYTES} are read"
+            "the file has {bytes} bytes; the limit is {MAX_FILE_BYTES}"
         ));
     }
     Ok(())
@@ -237,7 +237,7 @@ fn upright(picture: RgbImage, orientation: Orientation) -> RgbImage {
 fn shielded<T>(decode: impl FnOnce() -> Result<T>) -> Result<T> {
     // Unwind safe: after a panic nothing that `decode` touched is looked at again.
     catch_unwind(AssertUnwindSafe(decode))
-        .unwrap_or_else(|_| refused("the picture is damaged, and its decoder gave up on it"))
+        .unwrap_or_else(|_| refused("the picture is damaged: its decoder failed"))
 }
 
 fn refused<T>(reason: impl Into<String>) -> Result<T> {

@@ -1,4 +1,4 @@
-//! From an upright picture to the model's pixels.
+//! Converts an upright picture to the model's pixels.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -13,11 +13,11 @@ use crate::error::{Error, Result};
 
 const FILE: &str = "preprocessor_config.json";
 
-/// How colours and transparency are read, at the end of [`ImageProcessor::describe`]. An index that was built when
-/// they were read otherwise says something else there, or nothing.
+/// The treatment of colours and transparency, at the end of [`ImageProcessor::describe`]. An index that was built with
+/// another one says something else there, or nothing.
 pub const READING: &str = ", sRGB on white";
 
-/// The defaults of transformers: per channel, what is taken from a value in 0..=1, and what divides it then.
+/// The defaults of transformers: per channel, the number to subtract from a value in 0..=1, and the divisor.
 const CLIP_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
 const CLIP_STD: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
 
@@ -25,7 +25,7 @@ const CLIP_STD: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
 #[derive(Debug, Clone, PartialEq)]
 pub struct ImageProcessor {
     shortest_edge: u32,
-    /// Of the model's pictures.
+    /// Side of the model's pictures.
     side: u32,
     size_divisor: u32,
     mean: [f32; 3],
@@ -47,8 +47,8 @@ impl ImageProcessor {
     /// Reads `preprocessor_config.json` of the checkpoint in `dir`, old or new style, for a model whose
     /// vision tower takes pictures of `image_side` × `image_side`.
     ///
-    /// What the file leaves out takes the transformers default, except the sizes, which then are the model's;
-    /// so a missing file is fine.
+    /// Fields that the file leaves out take the transformers default, except the sizes, which are then the model's; so
+    /// the file may be missing.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] if the file is malformed, contradicts `image_side`, or asks for something that
@@ -65,7 +65,7 @@ impl ImageProcessor {
             .map_err(malformed(&path))
     }
 
-    /// The reason is given as text; only the caller knows the file.
+    /// Returns errors as text, since only the caller knows the file.
     fn new(config: &Config, side: u32) -> Result<Self, String> {
         config.refuse_unsupported()?;
         let shortest_edge = match config.size.or(config.image_size) {
@@ -103,8 +103,8 @@ impl ImageProcessor {
         })
     }
 
-    /// Everything that decides a picture's pixels, in one line. An index pins it: pictures preprocessed
-    /// otherwise do not belong beside its own.
+    /// Describes everything that decides a picture's pixels, in one line. An index stores it, since pictures
+    /// preprocessed otherwise do not belong beside its own.
     pub fn describe(&self) -> String {
         let mut line = format!(
             "shortest_edge={} crop={} divisor={} resample=bicubic",
@@ -116,18 +116,18 @@ impl ImageProcessor {
         line + READING
     }
 
-    /// Scales `picture`, which must not be empty, and cuts out its centre; what it lacks is black.
+    /// Scales `picture`, which must not be empty, and cuts out its centre, padded with black.
     pub fn preprocess(&self, picture: &RgbImage) -> Pixels {
         self.preprocess_turned(picture.into())
     }
 
-    /// The same of a picture that is to be turned: what it becomes is equal bit for bit, and no copy is made.
+    /// Does the same for a picture that is to be turned, with the same result bit for bit, and without a copy.
     pub(super) fn preprocess_turned(&self, picture: Upright) -> Pixels {
         let (width, height) = self.scaled_size(picture.width(), picture.height());
         self.center_crop(&resize(picture, width, height))
     }
 
-    /// The most memory that preprocessing a picture of this size holds beside it, bytes.
+    /// Returns the most memory that preprocessing a picture of this size holds beside it, bytes.
     pub(super) fn working_bytes(&self, width: u32, height: u32) -> u64 {
         let pixels = 3 * u64::from(self.side).pow(2);
         resize_bytes((width, height), self.scaled_size(width, height)) + pixels
@@ -144,11 +144,11 @@ impl ImageProcessor {
         }
     }
 
-    /// Brings the short side to `shortest_edge`, unless the long one would then pass 1333/800 of it; floors
-    /// both to multiples of `size_divisor`.
+    /// Scales the short side to `shortest_edge`, unless the long one would then pass 1333/800 of it; floors both to
+    /// multiples of `size_divisor`.
     ///
-    /// The order of the floating-point steps is the reference's, since it decides how ties round. Sides
-    /// beyond 15:1 floor to nothing, where the reference fails and this keeps one `size_divisor`.
+    /// The order of the floating-point steps is the reference's, since it decides how ties round. Sides beyond 15:1
+    /// floor to nothing, where the reference fails; this keeps one `size_divisor`.
     fn scaled_size(&self, width: u32, height: u32) -> (u32, u32) {
         let short = f64::from(self.shortest_edge);
         let longest = (1333.0 / 800.0 * short).floor();
@@ -189,7 +189,7 @@ impl ImageProcessor {
     }
 }
 
-/// Where a line of pixels and a centred window over it overlap.
+/// The overlap of a line of pixels and a centred window over it.
 struct Overlap {
     /// First pixel of the line under the window.
     source: usize,
@@ -199,7 +199,8 @@ struct Overlap {
 }
 
 impl Overlap {
-    /// An odd difference leaves the extra pixel at the end when cropping, and at the start when padding.
+    /// Computes the overlap. An odd difference leaves the extra pixel at the end when cropping, and at the start when
+    /// padding.
     fn of(line: usize, window: usize) -> Self {
         Self {
             source: line.saturating_sub(window) / 2,
@@ -237,7 +238,7 @@ enum Size {
 }
 
 impl Size {
-    /// The one number, if there is only one.
+    /// Returns the number, if there is only one.
     fn edge(self) -> Option<u32> {
         match self {
             Self::Edge(edge)
@@ -250,7 +251,7 @@ impl Size {
 }
 
 impl Config {
-    /// Better no embedding than one from pixels that the model never saw.
+    /// Refuses options that are not supported: no embedding is better than one from pixels that the model never saw.
     fn refuse_unsupported(&self) -> Result<(), String> {
         const BICUBIC: u32 = 3;
         let unsupported = [

@@ -1,10 +1,10 @@
-//! From photos and words to what the model takes.
+//! Turns photos and words into the model's inputs.
 //!
-//! A photo goes through [`Encoded`] (bytes of a file → upright RGB picture, [`DecodedPhoto`]) and
-//! [`ImageProcessor`] (picture → [`Pixels`] → normalised values), a text through [`TextProcessor`]
-//! (words → [`TokenIds`]). All of it gives what the model's reference implementation gives, pixel for pixel and
-//! token for token, since the model was trained on exactly that; only JPEG decoders differ, by a few levels, and
-//! colours that are not sRGB and transparency, which are read as a viewer shows them.
+//! A photo goes through [`Encoded`] (bytes of a file → upright RGB picture, [`DecodedPhoto`]) and [`ImageProcessor`]
+//! (picture → [`Pixels`] → normalised values), a text through [`TextProcessor`] (words → [`TokenIds`]). The results
+//! equal those of the model's reference implementation, pixel for pixel and token for token, since the model was
+//! trained on exactly that. There are two exceptions: JPEG decoders differ by a few levels, and colours other than sRGB
+//! and transparency are read as a viewer shows them.
 
 mod color;
 mod container;
@@ -57,22 +57,22 @@ impl Processor {
         })
     }
 
-    /// The half for pictures.
+    /// Returns the half for pictures.
     pub fn image(&self) -> &ImageProcessor {
         &self.image
     }
 
-    /// The half for words.
+    /// Returns the half for words.
     pub fn text(&self) -> &TextProcessor {
         &self.text
     }
 
-    /// Reads a photo's file, decodes it, and makes the model's pixels of it.
+    /// Reads a photo's file, decodes it, and turns it into the model's pixels.
     pub fn read_photo(&self, path: &Path) -> Result<(Pixels, PhotoMetadata)> {
         self.preprocess(&Encoded::read(path)?)
     }
 
-    /// Decodes a photo and makes the model's pixels of it.
+    /// Decodes a photo and turns it into the model's pixels.
     pub fn preprocess(&self, encoded: &Encoded) -> Result<(Pixels, PhotoMetadata)> {
         refuse_large_picture(self.peak_bytes(encoded)?)?;
         let photo = encoded.decode_stored()?;
@@ -85,8 +85,8 @@ impl Processor {
         Ok((self.image.preprocess_turned(upright), metadata))
     }
 
-    /// The most memory that [`Self::preprocess`] holds at once, bytes, beside the file itself. Reads only what comes
-    /// before the pixels.
+    /// Returns the most memory that [`Self::preprocess`] holds at once, bytes, not counting the file itself. Reads only
+    /// what comes before the pixels.
     pub fn peak_bytes(&self, encoded: &Encoded) -> Result<u64> {
         let header = encoded.header()?;
         let (width, height) = (header.width, header.height);
@@ -98,8 +98,8 @@ impl Processor {
     }
 }
 
-/// Reference data that is no part of this repository, in `$BT_SHARED` or beside the checkout. Tests that need it
-/// pass where it is absent.
+/// Returns the path of reference data outside of this repository, in `$BT_SHARED` or beside the checkout. Tests that
+/// need it pass if it is absent.
 #[cfg(test)]
 fn shared(path: &str) -> Option<std::path::PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");

@@ -9,7 +9,7 @@ use super::container::Header;
 use super::paint::{Alpha, Painter};
 use crate::error::{Error, Result};
 
-/// What reading a header may allocate.
+/// The most that reading a header may allocate.
 const MAX_HEADER_BYTES: u64 = 64 << 20;
 
 /// Reads what comes before the pixels.
@@ -33,7 +33,7 @@ pub fn header(file: &[u8], format: ImageFormat) -> Result<Header> {
     }))
 }
 
-/// Decodes the picture; of an animation the first frame.
+/// Decodes the picture, or the first frame of an animation.
 pub fn decode(file: &[u8], format: ImageFormat) -> Result<RgbImage> {
     let mut decoder = decoder(file, format, u64::MAX)?;
     let (width, height) = decoder.dimensions();
@@ -44,7 +44,10 @@ pub fn decode(file: &[u8], format: ImageFormat) -> Result<RgbImage> {
         ColorType::Rgba8 => (Inks::Rgb, Alpha::Straight),
         other => {
             return Err(Error::Photo {
-                reason: format!("pixels of {} bits are not read", other.bits_per_pixel()),
+                reason: format!(
+                    "pixels of {} bits are not supported",
+                    other.bits_per_pixel()
+                ),
             });
         }
     };
@@ -67,7 +70,7 @@ fn decoder(file: &[u8], format: ImageFormat, max_alloc: u64) -> Result<impl Imag
     Ok(reader.into_decoder()?)
 }
 
-/// Programs that leave the fourth byte of a BMP's pixel at zero mean nothing by it.
+/// Makes a BMP opaque if all its opacities are zero: programs that leave the fourth byte at zero mean nothing by it.
 fn mend_opacity(samples: &mut [u8]) {
     let pixels = samples.as_chunks_mut::<4>().0;
     if pixels.iter().all(|pixel| pixel[3] == 0) {
@@ -77,13 +80,13 @@ fn mend_opacity(samples: &mut [u8]) {
     }
 }
 
-/// Zeros, unless the system has no memory for them.
+/// Returns zeros, unless the system has no memory for them.
 fn room(bytes: u64) -> Result<Vec<u8>> {
     let mut samples = Vec::new();
     if samples.try_reserve_exact(bytes as usize).is_err() {
         return Err(Error::Photo {
             reason: format!(
-                "this computer has no memory to decode it: {} MB",
+                "not enough memory to decode it: {} MB",
                 bytes.div_ceil(1_000_000)
             ),
         });

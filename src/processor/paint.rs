@@ -1,6 +1,7 @@
-//! A decoder's samples to a picture of 8-bit sRGB on white.
+//! Turns a decoder's samples into a picture of 8-bit sRGB on white.
 //!
-//! Row by row, so that a picture of 16 bits, with transparency or in four inks need not be held whole in that form.
+//! It works row by row, so that a picture of 16 bits, with transparency or in four inks is never held whole in that
+//! form.
 
 use image::RgbImage;
 
@@ -11,19 +12,19 @@ use crate::error::{Error, Result};
 /// Bytes of a pixel of the picture.
 pub const RGB: usize = 3;
 
-/// Pixels converted at once: what they pass through stays in the processor's caches.
+/// Pixels converted at once, few enough for their data to stay in the processor's caches.
 const BLOCK: usize = 1024;
 
-/// How the last number of a pixel, its opacity, relates to the others.
+/// The relation of a pixel's last number, its opacity, to the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Alpha {
     /// There is none.
     Opaque,
-    /// The colours are as if the pixel were opaque.
+    /// The colours are those of an opaque pixel.
     Straight,
-    /// The colours have been multiplied by the opacity. That is undone, and only what holds nothing shows white: where
-    /// such files are made, as by renderers and scanners, half opaque is a picture with a mask, not a picture to see
-    /// paper through. Pillow reads them so too.
+    /// The colours have been multiplied by the opacity. That is undone, and only empty pixels become white: in such
+    /// files, from renderers and scanners, partial opacity is a mask rather than a see-through picture. Pillow reads
+    /// them in the same way.
     Premultiplied,
 }
 
@@ -39,7 +40,7 @@ pub struct Painter<S: Sample> {
 }
 
 impl<S: Sample> Painter<S> {
-    /// For pixels of `inks`, and opacity where `alpha` says so, that mean `colors`.
+    /// Makes a painter for pixels of `inks`, with opacity as in `alpha`, whose values mean `colors`.
     pub fn new(inks: Inks, alpha: Alpha, colors: &Colors) -> Self {
         Self {
             inks,
@@ -50,12 +51,12 @@ impl<S: Sample> Painter<S> {
         }
     }
 
-    /// Numbers of a pixel.
+    /// Returns the count of a pixel's numbers.
     pub fn channels(&self) -> usize {
         self.inks.count() + usize::from(self.alpha != Alpha::Opaque)
     }
 
-    /// Paints the pixels of `samples` into `rgb`, which takes as many.
+    /// Paints the pixels of `samples` into `rgb`, which holds as many.
     pub fn paint(&mut self, samples: &[S], rgb: &mut [u8]) {
         let blocks = samples.chunks(self.channels() * BLOCK);
         for (samples, rgb) in blocks.zip(rgb.chunks_mut(RGB * BLOCK)) {
@@ -92,7 +93,7 @@ impl<S: Sample> Painter<S> {
 }
 
 impl Painter<u8> {
-    /// Paints a whole picture, where it lies if there is room.
+    /// Paints a whole picture, in place if there is room.
     pub fn paint_all(&mut self, width: u32, height: u32, mut samples: Vec<u8>) -> Result<RgbImage> {
         let channels = self.channels();
         if channels < RGB {
@@ -116,7 +117,7 @@ impl Painter<u8> {
     }
 }
 
-/// Room for a picture. Where the system has none, that is this photo's failure and not the program's end.
+/// Allocates a picture. If the system has no memory, only this photo fails, not the program.
 pub fn canvas(width: u32, height: u32) -> Result<Vec<u8>> {
     let mut rgb = Vec::new();
     let bytes = RGB * width as usize * height as usize;
@@ -124,21 +125,21 @@ pub fn canvas(width: u32, height: u32) -> Result<Vec<u8>> {
         Ok(()) => Ok(rgb),
         Err(_) => Err(Error::Photo {
             reason: format!(
-                "this computer has no memory for a picture of {width}x{height}: {} MB",
+                "not enough memory for a picture of {width}x{height}: {} MB",
                 bytes.div_ceil(1_000_000)
             ),
         }),
     }
 }
 
-/// The picture that `rgb` holds.
+/// Returns the picture that `rgb` holds.
 pub fn picture(width: u32, height: u32, rgb: Vec<u8>) -> Result<RgbImage> {
     RgbImage::from_raw(width, height, rgb).ok_or_else(|| Error::Photo {
-        reason: "the picture ends early".to_owned(),
+        reason: "the picture is truncated".to_owned(),
     })
 }
 
-/// The colours of `samples` as they would be if everything were opaque.
+/// Writes the colours that `samples` would have if everything were opaque.
 fn take_alpha_away<S: Sample>(samples: &[S], channels: usize, alpha: Alpha, plain: &mut [S]) {
     let colors = plain.chunks_exact_mut(channels - 1);
     for (color, pixel) in colors.zip(samples.chunks_exact(channels)) {
@@ -153,8 +154,8 @@ fn take_alpha_away<S: Sample>(samples: &[S], channels: usize, alpha: Alpha, plai
     }
 }
 
-/// Takes numbers for sRGB. Inks become light as by ideal ones: each leaves its share of a colour, black of all. That is
-/// what Pillow and most viewers do where a file brings no profile.
+/// Treats numbers as sRGB. Inks are ideal: each removes its share of a colour, black of all. Pillow and most viewers do
+/// the same if a file has no profile.
 fn take_for_srgb<S: Sample>(inks: Inks, colors: &[S], rgb: &mut [u8]) {
     match inks {
         Inks::Rgb => {
@@ -178,7 +179,7 @@ fn take_for_srgb<S: Sample>(inks: Inks, colors: &[S], rgb: &mut [u8]) {
     }
 }
 
-/// Blends as viewers do: in sRGB's own numbers, not in light.
+/// Blends as viewers do: in sRGB values, not in light.
 fn lay_on_white<S: Sample>(samples: &[S], channels: usize, alpha: Alpha, rgb: &mut [u8]) {
     let pixels = rgb.chunks_exact_mut(RGB);
     for (pixel, sample) in pixels.zip(samples.chunks_exact(channels)) {
@@ -192,7 +193,7 @@ fn lay_on_white<S: Sample>(samples: &[S], channels: usize, alpha: Alpha, rgb: &m
     }
 }
 
-/// `part` of `value`, both in 255ths.
+/// Returns `part` of `value`, both in 255ths.
 fn share(value: u32, part: u32) -> u32 {
     (value * part + 127) / 255
 }

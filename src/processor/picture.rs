@@ -1,4 +1,4 @@
-//! A picture that someone brings along: to search by, to embed, to match with a text.
+//! A picture that a caller provides: to search by, to embed, to match with a text.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use crate::photo::PhotoMetadata;
 
 /// A picture as a file of this machine, or as the bytes of a file from anywhere.
 ///
-/// No text becomes a path here: a program that takes names of files from people makes a [`Picture::File`] itself, and a
-/// server does so for nobody.
+/// No text becomes a path here: a program that accepts file names from its users makes a [`Picture::File`] itself,
+/// which a server never should.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Picture {
     /// A file.
@@ -42,7 +42,7 @@ impl From<Vec<u8>> for Picture {
 }
 
 impl Processor {
-    /// Reads and decodes a picture, and makes the model's pixels of it. Errors name the file, if it is one.
+    /// Reads and decodes a picture, and turns it into the model's pixels. Errors name the file, if it is one.
     pub fn read(&self, picture: &Picture) -> Result<(Pixels, PhotoMetadata)> {
         let read = picture
             .encoded()

@@ -1,7 +1,7 @@
-//! PNG, row by row straight into the picture.
+//! PNG, decoded row by row straight into the picture.
 //!
-//! Crate `png` rather than `image`'s decoder above it, which holds the whole picture as it is stored: 2.1 GB for one
-//! of 268 megapixels, 16 bits and transparency, that two megabytes can describe.
+//! Uses crate `png` rather than `image`'s decoder on top of it, which holds the whole picture as it is stored: 2.1 GB
+//! for one of 268 megapixels with 16 bits and transparency, which a file of two megabytes can describe.
 
 use std::io::Cursor;
 
@@ -14,7 +14,7 @@ use super::paint::{Alpha, Painter, RGB, canvas, picture};
 use super::sample::Sample;
 use crate::error::{Error, Result};
 
-/// What a profile, and whatever else lies before the pixels, may take.
+/// The most that a profile, and whatever else comes before the pixels, may take.
 const MAX_CHUNK_BYTES: usize = 64 << 20;
 
 type Reader<'a> = png::Reader<Cursor<&'a [u8]>>;
@@ -36,7 +36,7 @@ pub fn header(file: &[u8]) -> Result<Header> {
     }))
 }
 
-/// Decodes the picture, of an animation the one that stands for it where nothing moves.
+/// Decodes the picture; of an animation, its default image.
 pub fn decode(file: &[u8]) -> Result<RgbImage> {
     let mut reader = decoder(file).read_info()?;
     match reader.output_color_type().1 {
@@ -102,7 +102,7 @@ fn meaning(color: ColorType) -> Result<(Inks, Alpha)> {
     }
 }
 
-/// The PNG specification's order: what comes later was written for programs that do not know the former.
+/// Returns the colours, in the specification's order: later chunks are for programs that do not know the earlier ones.
 fn colors(info: &png::Info) -> Colors {
     if let Some(points) = info.coding_independent_code_points {
         return Colors::Video {

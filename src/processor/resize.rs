@@ -1,12 +1,12 @@
 //! Pillow's antialiased bicubic resampling, equal to it bit for bit.
 //!
-//! The model was trained on pictures that Pillow shrank. Other bicubic resamplers give other pixels (a
-//! tenth of them with `image`'s own), so this one does Pillow's arithmetic: the kernel (a = −0.5) is
-//! stretched by the shrinking ratio, its weights are rounded to fixed point, and the picture between the
-//! horizontal and the vertical pass is rounded to 8 bits.
+//! The model was trained on pictures that Pillow shrank. Other bicubic resamplers give other pixels (a tenth of them
+//! with `image`'s own), so this one does Pillow's arithmetic: the kernel (a = −0.5) is stretched by the shrinking
+//! ratio, its weights are rounded to fixed point, and the picture between the horizontal and the vertical pass is
+//! rounded to 8 bits.
 //!
-//! The horizontal pass always comes first, as it did in Pillow when the checkpoints were made. Pillow 13 turns
-//! the order round for some tall pictures (python-pillow/Pillow#9549), which moves values by several levels.
+//! The horizontal pass always comes first, as it did in Pillow when the checkpoints were made. Pillow 13 reverses the
+//! order for some tall pictures (python-pillow/Pillow#9549), which changes values by several levels.
 
 use std::ops::Range;
 
@@ -35,7 +35,7 @@ pub fn resize(picture: Upright, width: u32, height: u32) -> RgbImage {
     RgbImage::from_raw(width, height, pixels).expect("one row of 3 * width bytes per tap set")
 }
 
-/// The most memory that [`resize`] holds beside the picture, bytes. Given sides and scaled sides.
+/// Returns the most memory that [`resize`] holds beside the picture, bytes, for the given sides and scaled sides.
 pub fn resize_bytes((width, height): (u32, u32), (to_width, to_height): (u32, u32)) -> u64 {
     let [width, height, to_width, to_height] = [width, height, to_width, to_height].map(u64::from);
     let lanes = LANES as u64;
@@ -56,7 +56,7 @@ struct Taps {
     weights: Vec<i32>,
 }
 
-/// For every output position along an axis, the input positions under its kernel and their weights.
+/// Returns, for every output position along an axis, the input positions under its kernel and their weights.
 fn taps(input: u32, output: u32) -> Vec<Taps> {
     let scale = f64::from(input) / f64::from(output);
     let stretch = scale.max(1.0);
@@ -96,7 +96,7 @@ fn fixed_point(weight: f64) -> i32 {
     (weight * f64::from(1 << WEIGHT_BITS)).round() as i32
 }
 
-/// The input rows that any output row needs.
+/// Returns the input rows that any output row needs.
 fn needed(rows: &[Taps]) -> Range<usize> {
     let first = rows.first().map_or(0, |taps| taps.first);
     let end = rows

@@ -1,4 +1,4 @@
-//! Numbers of 8 and 16 bits, and what `moxcms` does with rows of them.
+//! Numbers of 8 and 16 bits, and the transforms of `moxcms` for rows of them.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -10,29 +10,29 @@ pub type ToSrgb<S> = Arc<dyn TransformExecutor<S> + Send + Sync>;
 
 /// A number of a pixel: 8 or 16 bits.
 pub trait Sample: Copy + Default + Send + Sync + 'static {
-    /// The largest.
+    /// The largest value.
     const MAX: u32;
-    /// Nearest of 8 bits.
+    /// Returns the nearest value of 8 bits.
     fn to_byte(self) -> u8;
-    /// The sample of this value, at most [`Self::MAX`].
+    /// Makes a sample of this value, at most [`Self::MAX`].
     fn new(value: u32) -> Self;
-    /// Its value.
+    /// Returns its value.
     fn value(self) -> u32;
-    /// A transform of `moxcms`.
+    /// Makes a transform of `moxcms`.
     fn transform(
         source: &ColorProfile,
         layout: Layout,
         intent: RenderingIntent,
     ) -> Option<ToSrgb<Self>>;
-    /// Transforms made before.
+    /// Returns the transforms made before.
     fn made() -> &'static Made<Self>;
 }
 
-/// The last transforms that were made, under a hash of what they were made of; `None` for those that change nothing.
-/// To make one takes up to some milliseconds.
+/// The last transforms that were made, under a hash of what they were made from; `None` for those that change nothing.
+/// Making one takes up to some milliseconds.
 pub struct Made<S>(pub Mutex<VecDeque<(u128, Option<ToSrgb<S>>)>>);
 
-/// A collection has few profiles, and a CMYK one takes a megabyte.
+/// The number of transforms to keep: a collection has few profiles, and a CMYK one takes a megabyte.
 pub const MOST_MADE: usize = 4;
 
 fn options(rendering_intent: RenderingIntent) -> TransformOptions {

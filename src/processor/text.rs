@@ -1,4 +1,4 @@
-//! From words to the text tower's token ids, and back.
+//! Converts words to the text tower's token ids, and back.
 
 use std::fs;
 use std::path::Path;
@@ -31,7 +31,7 @@ pub struct TextProcessor {
 pub struct TokenIds {
     /// `[L]`, from `<s>` to `</s>`.
     pub ids: Vec<u32>,
-    /// Whether the text was longer than the model takes and lost its end.
+    /// True if the text was longer than the model takes and lost its end.
     pub truncated: bool,
 }
 
@@ -64,7 +64,7 @@ impl TextProcessor {
         Ok(Self { tokenizer })
     }
 
-    /// The token ids of `text`, at most `max_tokens` of them. Empty text is legal: `<s></s>`.
+    /// Returns the token ids of `text`, at most `max_tokens` of them. Empty text is legal: `<s></s>`.
     pub fn encode(&self, text: &str) -> Result<TokenIds> {
         let encoding = self
             .tokenizer
@@ -78,7 +78,7 @@ impl TextProcessor {
         })
     }
 
-    /// The text of `ids`, special tokens included.
+    /// Returns the text of `ids`, special tokens included.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
         self.tokenizer
             .decode(ids, false)
@@ -87,23 +87,23 @@ impl TextProcessor {
             })
     }
 
-    /// The vocabulary's spelling of one token; a leading `Ġ` stands for a space.
+    /// Returns the vocabulary's spelling of a token; a leading `Ġ` stands for a space.
     pub fn token(&self, id: u32) -> Option<String> {
         self.tokenizer.id_to_token(id)
     }
 
-    /// The id of `<mask>`, the place of a word to be guessed.
+    /// Returns the id of `<mask>`, the place of a word to be guessed.
     pub fn mask_id(&self) -> Option<u32> {
         self.tokenizer.token_to_id(MASK)
     }
 
-    /// The id of `<pad>`, which fills the shorter texts of a batch.
+    /// Returns the id of `<pad>`, which fills the shorter texts of a batch.
     pub fn pad_id(&self) -> Option<u32> {
         self.tokenizer.token_to_id(PADDING)
     }
 }
 
-/// What `tokenizer.json` would say, around the bare vocabulary and merges.
+/// Makes the tokenizer that `tokenizer.json` would describe, from the bare vocabulary and merges.
 fn roberta(dir: &Path) -> Result<Tokenizer> {
     let path = dir.join(VOCABULARY);
     let vocabulary: Vocab = serde_json::from_slice(&read(&path)?).map_err(malformed(&path))?;
@@ -133,7 +133,7 @@ fn assemble(vocabulary: Vocab, merges: Merges) -> tokenizers::Result<Tokenizer> 
     Ok(tokenizer)
 }
 
-/// Pairs of tokens, one a line, the first to merge first.
+/// Reads pairs of tokens, one per line, in the order in which they are merged.
 fn merges(path: &Path) -> Result<Merges> {
     let text = String::from_utf8(read(path)?).map_err(malformed(path))?;
     let pairs = text.lines().filter(|line| !line.starts_with("#version"));

@@ -1,4 +1,4 @@
-//! A stored picture, looked at as it is upright.
+//! A stored picture, read as if it were upright.
 
 use std::ops::Range;
 
@@ -11,15 +11,15 @@ use super::resize::{CHANNELS, LANES};
 #[derive(Clone, Copy)]
 pub struct Upright<'a> {
     stored: &'a RgbImage,
-    /// Whether upright rows are stored columns.
+    /// True if upright rows are stored columns.
     is_transposed: bool,
-    /// Whether stored columns, and stored rows, are read from the end.
+    /// True if stored columns, and stored rows, are read from the end.
     reverses_columns: bool,
     reverses_rows: bool,
 }
 
 impl<'a> Upright<'a> {
-    /// `stored`, turned by `orientation`.
+    /// Turns `stored` by `orientation`, without a copy.
     pub fn new(stored: &'a RgbImage, orientation: Orientation) -> Self {
         let (is_transposed, reverses_columns, reverses_rows) = match orientation {
             Orientation::NoTransforms => (false, false, false),
@@ -79,7 +79,7 @@ impl<'a> Upright<'a> {
         }
     }
 
-    /// Upright rows are stored columns: neighbours, so that each stored row is read once.
+    /// Does the same if upright rows are stored columns, which are neighbours, so that each stored row is read once.
     fn lay_columns(self, rows: Range<usize>, strip: &mut [[u8; LANES]]) {
         let lanes = rows.len();
         let width = self.stored.width() as usize;

@@ -186,7 +186,7 @@ fn pictures_of_more_memory_than_a_photo_gets_are_refused_before_it_is_taken() {
     png[29..33].copy_from_slice(&sum);
     assert_eq!(
         reason(png),
-        "to decode it takes 774 MB of memory; at most 768 are given to a photo"
+        "decoding takes 774 MB of memory; the limit is 768 MB"
     );
 }
 
@@ -205,16 +205,16 @@ fn what_is_no_photo_is_refused_in_plain_words() {
     assert!(reason(b"just some text, named .jpg".to_vec()).starts_with("not a picture"));
     assert_eq!(
         reason(b"\0\0\x01\0\x01\0icon".to_vec()),
-        "image/x-icon files are not read"
+        "image/x-icon files are not supported"
     );
     let mut gif = encode(&DynamicImage::new_rgb8(1, 1), ImageFormat::Gif);
     gif[6..10].copy_from_slice(&[0xff; 4]);
     assert_eq!(
         reason(gif.clone()),
-        "65535x65535 is 4294836225 pixels; at most 268435456 are decoded"
+        "the picture has 4294836225 pixels (65535x65535); the limit is 268435456"
     );
     gif[6..10].copy_from_slice(&[0, 0, 5, 0]);
-    assert_eq!(reason(gif), "a picture of 0x5 has no pixels");
+    assert_eq!(reason(gif), "the picture has no pixels: 0x5");
 }
 
 #[test]

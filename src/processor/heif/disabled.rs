@@ -1,4 +1,4 @@
-//! Without libheif: every HEIC and AVIF file says how to get it read.
+//! Without libheif: every HEIC and AVIF file is refused with advice.
 
 use image::RgbImage;
 
@@ -17,6 +17,6 @@ pub fn decode(_file: &[u8]) -> Result<RgbImage> {
 
 fn not_built() -> Error {
     Error::Photo {
-        reason: "this build reads no HEIC or AVIF; build it with --features heif".to_owned(),
+        reason: "this build does not read HEIC or AVIF; build it with --features heif".to_owned(),
     }
 }

@@ -42,7 +42,7 @@ pub fn decode(file: &[u8]) -> Result<RgbImage> {
     Painter::new(Inks::Rgb, alpha, &colors(&handle)).paint_all(width, height, samples)
 }
 
-/// libheif makes RGB of what is stored, in the primaries and by the curve that are stored.
+/// Returns the file's colours. libheif converts to RGB, but keeps the stored primaries and curve.
 fn colors(handle: &ImageHandle) -> Colors {
     if let Some(profile) = handle.color_profile_raw() {
         return Colors::Icc(profile.data);
@@ -66,6 +66,6 @@ impl From<HeifError> for Error {
 
 fn no_pixels() -> Error {
     Error::Photo {
-        reason: "the file holds no decodable picture".to_owned(),
+        reason: "the file has no picture that can be decoded".to_owned(),
     }
 }

@@ -1,4 +1,4 @@
-//! The markers of a JPEG: what its headers say and where its scans lie. Nothing is decoded.
+//! The markers of a JPEG: its headers and the places of its scans. Nothing is decoded.
 //!
 //! Written from ITU-T T.81, annex B.
 
@@ -24,28 +24,28 @@ const APP14: u8 = 0xee;
 const APP15: u8 = 0xef;
 const COM: u8 = 0xfe;
 
-/// All that comes before the data of the first scan.
+/// Everything before the data of the first scan.
 pub(super) struct Headers<'a> {
     pub(super) frame: Frame,
-    /// Whether every component is in the first scan.
+    /// True if every component is in the first scan.
     pub(super) first_scan_has_all: bool,
     /// The colour transform that Adobe's segment names.
     pub(super) adobe_transform: Option<u8>,
     profile_parts: Vec<&'a [u8]>,
     first_scan: Option<Scan>,
-    /// Where the data of the first scan begins.
+    /// Offset of the first scan's data.
     data_at: usize,
 }
 
 /// The frame header.
 pub(super) struct Frame {
-    /// Second byte of its marker; tells how the picture is coded.
+    /// Second byte of its marker, which tells the coding.
     pub(super) process: u8,
     pub(super) width: u32,
     pub(super) height: u32,
-    /// Where the file has the height.
+    /// Offset of the height in the file.
     pub(super) height_at: usize,
-    /// Whether 0 stands there, since the height follows the first scan.
+    /// True if that is 0, since the height follows the first scan.
     pub(super) height_is_late: bool,
     pub(super) components: Vec<Component>,
 }
@@ -57,19 +57,19 @@ pub(super) struct Component {
     pub(super) vertical: u8,
 }
 
-/// What follows the headers.
+/// The part after the headers.
 pub(super) struct Scans {
     pub(super) count: usize,
-    /// How many blocks a decoder walks through, all scans together.
+    /// Number of blocks that a decoder walks through, in all scans together.
     pub(super) blocks: u64,
     /// The end of what can be decoded: of the picture, or of the last scan that has begun.
     pub(super) end: usize,
-    /// Whether the file has its end, all coefficients to their last bit, and nothing unusual on the way.
+    /// True if the file has its end, all coefficients to their last bit, and nothing unusual.
     pub(super) is_regular: bool,
 }
 
 impl<'a> Headers<'a> {
-    /// Refuses what no decoder of ours reads, and files that end before the first scan has any data.
+    /// Reads the headers. Refuses what neither decoder reads, and files that end before the first scan has any data.
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self> {
         let mut walk = Walk { bytes, at: 2 };
         let mut frame = None;
@@ -80,15 +80,15 @@ impl<'a> Headers<'a> {
                 return refused("the file ends before its picture begins");
             };
             match segment.marker {
-                EOI => return refused("a JPEG without a picture"),
-                DHP => return refused("hierarchical JPEGs are not read"),
+                EOI => return refused("the JPEG has no picture"),
+                DHP => return refused("hierarchical JPEGs are not supported"),
                 SOS => break segment.body,
                 APP2 => profile_parts.extend(segment.body.strip_prefix(b"ICC_PROFILE\0")),
                 APP14 if segment.body.starts_with(b"Adobe") => {
                     adobe_transform = segment.body.get(11).copied().or(adobe_transform);
                 }
                 DHT | DAC => {}
-                0xc0..=0xcf if frame.is_some() => return refused("a JPEG with two frames"),
+                0xc0..=0xcf if frame.is_some() => return refused("the JPEG has two frames"),
                 0xc0..=0xcf => frame = Some(Frame::read(&segment)?),
                 _ => {}
             }
@@ -116,7 +116,7 @@ impl<'a> Headers<'a> {
         })
     }
 
-    /// The ICC profile, put together of its parts, each of which has a number and how many there are.
+    /// Returns the ICC profile, joined from its parts, each of which holds its number and their count.
     pub(super) fn profile(&self) -> Option<Vec<u8>> {
         let count = *self.profile_parts.first()?.get(1)?;
         let parts: Option<Vec<&[u8]>> = (1..=count)
@@ -137,8 +137,8 @@ impl<'a> Headers<'a> {
 impl Frame {
     fn read(segment: &Segment) -> Result<Self> {
         match segment.marker {
-            0xc3 | 0xcb => return refused("lossless JPEGs are not read"),
-            0xc5..=0xc7 | 0xcd..=0xcf => return refused("hierarchical JPEGs are not read"),
+            0xc3 | 0xcb => return refused("lossless JPEGs are not supported"),
+            0xc5..=0xc7 | 0xcd..=0xcf => return refused("hierarchical JPEGs are not supported"),
             0xc8 => return refused("its frame header is damaged"),
             _ => {}
         }
@@ -146,10 +146,12 @@ impl Frame {
             return refused("its frame header is damaged");
         };
         if *precision != 8 {
-            return refused(format!("JPEGs of {precision} bits a channel are not read"));
+            return refused(format!(
+                "JPEGs with {precision} bits per channel are not supported"
+            ));
         }
         if !matches!(count, 1 | 3 | 4) {
-            return refused(format!("JPEGs of {count} channels are not read"));
+            return refused(format!("JPEGs with {count} channels are not supported"));
         }
         let (components, rest) = components.as_chunks::<3>();
         let components: Vec<Component> = components.iter().copied().map(Component::read).collect();
@@ -175,14 +177,14 @@ impl Frame {
         matches!(self.process, SOF_PROGRESSIVE | SOF_ARITHMETIC_PROGRESSIVE)
     }
 
-    /// Horizontal and vertical sampling factor of the component that is sampled most finely.
+    /// Returns the horizontal and vertical sampling factor of the component that is sampled most finely.
     pub(super) fn finest(&self) -> (u8, u8) {
         let horizontal = self.components.iter().map(|c| c.horizontal).max();
         let vertical = self.components.iter().map(|c| c.vertical).max();
         (horizontal.unwrap_or(1), vertical.unwrap_or(1))
     }
 
-    /// Blocks of 8 × 8 that a component has, up to whole MCUs.
+    /// Returns the number of a component's blocks of 8 × 8, up to whole MCUs.
     pub(super) fn blocks(&self, component: &Component) -> u64 {
         let (h, v) = self.finest();
         let across = self.width.div_ceil(8 * u32::from(h)) * u32::from(component.horizontal);
@@ -232,7 +234,7 @@ impl Scans {
         scans
     }
 
-    /// Passes over what stands between two scans; returns the next one, if there is one.
+    /// Skips what lies between two scans, and returns the next one, if there is one.
     fn next_scan(&mut self, walk: &mut Walk, frame: &Frame) -> Option<Scan> {
         loop {
             let segment = walk.next();
@@ -264,11 +266,11 @@ impl Scans {
 /// A scan header.
 #[derive(Clone)]
 struct Scan {
-    /// By their place in the frame header.
+    /// The components' positions in the frame header.
     components: Vec<usize>,
     /// First and last coefficient.
     spectrum: (u8, u8),
-    /// The bit that its coefficients come to.
+    /// The bit that its coefficients reach.
     low_bit: u8,
 }
 
@@ -302,7 +304,7 @@ impl Frame {
     }
 }
 
-/// The bit that each coefficient of each component has come to in a progressive file.
+/// The bit that each coefficient of each component has reached in a progressive file.
 struct Precision(Vec<[Option<u8>; 64]>);
 
 impl Precision {
@@ -318,7 +320,7 @@ impl Precision {
         }
     }
 
-    /// Whether nothing is missing.
+    /// Returns whether nothing is missing.
     fn is_full(&self) -> bool {
         self.0.as_flattened().iter().all(|bit| *bit == Some(0))
     }
@@ -337,8 +339,8 @@ struct Segment<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// The next marker with its segment; none if the file ends before or in it. As libjpeg does, passes over
-    /// what is no marker.
+    /// Returns the next marker with its segment; none if the file ends before or in it. Skips what is not a marker, as
+    /// libjpeg does.
     fn next(&mut self) -> Option<Segment<'a>> {
         let marker = loop {
             self.at += memchr(0xff, self.bytes.get(self.at..)?)? + 1;
@@ -368,8 +370,8 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// Goes to the marker after a scan's data, or to the end of the file. Says whether the data are free of
-    /// what only damage brings.
+    /// Goes to the marker after a scan's data, or to the end of the file. Returns whether the data show no sign of
+    /// damage.
     fn skip_data(&mut self) -> bool {
         let mut is_clean = true;
         while let Some(found) = memchr(0xff, &self.bytes[self.at..]) {
@@ -393,7 +395,7 @@ impl<'a> Walk<'a> {
         is_clean
     }
 
-    /// The height that follows the first scan; 0 if none does.
+    /// Returns the height that follows the first scan; 0 if none does.
     fn number_of_lines(&mut self) -> u32 {
         match self.next() {
             Some(Segment {

@@ -1,9 +1,9 @@
-//! JPEG files: decoded right, or refused.
+//! JPEG files: decoded correctly, or refused.
 //!
-//! Two decoders share the work. zune-jpeg is twice as fast as libjpeg without assembly, and right about the files that
+//! Two decoders share the work. zune-jpeg is twice as fast as libjpeg without assembly, and correct for the files that
 //! cameras and programs write. libjpeg (mozjpeg's, which decodes as libjpeg-turbo does) takes the rest: scans for each
-//! component in a baseline file, unusual sampling, CMYK, arithmetic coding, and files that are cut or damaged. Who
-//! takes a file is told from its markers; `tests` holds both to what the pictures were before they were encoded.
+//! component in a baseline file, unusual sampling, CMYK, arithmetic coding, and files that are truncated or damaged.
+//! The markers decide which one gets a file; `tests` compares both with the pictures before they were encoded.
 
 mod markers;
 #[cfg(test)]
@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 /// The largest picture that is decoded can have 21 scans of all components; smaller ones more.
 const MAX_BLOCKS: u64 = 1 << 28;
 
-/// What a JPEG's headers say.
+/// A JPEG's headers.
 pub(super) struct JpegHeader {
     /// Pixels.
     pub(super) width: u32,
@@ -42,7 +42,7 @@ pub(super) struct JpegPicture {
     /// Row by row, the channels of a pixel together.
     pub(super) samples: Vec<u8>,
     pub(super) layout: Layout,
-    /// The ICC profile, which says what the samples mean.
+    /// The ICC profile, which gives the samples their meaning.
     pub(super) icc: Option<Vec<u8>>,
 }
 
@@ -66,14 +66,14 @@ pub(super) fn header(bytes: &[u8]) -> Result<JpegHeader> {
     })
 }
 
-/// Decodes the first picture of the file. If the file lacks its end, what is missing is gray, or blurred if the file is
+/// Decodes the first picture of the file. In a truncated file, the missing part is gray, or blurred if the file is
 /// progressive.
 pub(super) fn decode(bytes: &[u8]) -> Result<JpegPicture> {
     let headers = Headers::read(bytes)?;
     let scans = Scans::read(bytes, &headers);
     if scans.blocks > MAX_BLOCKS {
         return refused(format!(
-            "{} scans are too many for a picture of its size",
+            "{} scans are too many for a picture of this size",
             scans.count
         ));
     }
@@ -105,7 +105,7 @@ impl Layout {
         }
     }
 
-    /// Bytes of a pixel.
+    /// Returns the bytes of a pixel.
     pub(super) fn channels(self) -> usize {
         match self {
             Self::Gray => 1,
@@ -115,11 +115,11 @@ impl Layout {
     }
 }
 
-/// Whether zune-jpeg 0.5.15 decodes the file right: whole files, gray or YCbCr, whose luma is sampled most finely and
-/// chroma at most twice as coarsely in each direction, and which have one scan or are progressive.
+/// Returns whether zune-jpeg 0.5.15 decodes the file correctly: whole files, gray or YCbCr, whose luma is sampled most
+/// finely and chroma at most twice as coarsely in each direction, and which have one scan or are progressive.
 ///
-/// Of others it makes garbage without an error: several baseline scans with vertical subsampling or restart markers,
-/// luma coarser than chroma, progressive files that are cut.
+/// It turns others into garbage without an error: several baseline scans with vertical subsampling or restart markers,
+/// luma coarser than chroma, truncated progressive files.
 fn suits_zune(headers: &Headers, scans: &Scans) -> bool {
     let frame = &headers.frame;
     let has_usual_scans = frame.process == SOF_PROGRESSIVE
@@ -140,10 +140,10 @@ fn suits_zune(headers: &Headers, scans: &Scans) -> bool {
     scans.is_regular && has_usual_scans && has_usual_sampling && has_usual_colours
 }
 
-/// None if anything about the file is not as it should be.
+/// Decodes with zune-jpeg; none if anything about the file is not as it should be.
 ///
-/// Where a scan's data end too early, zune-jpeg makes up the rest if a marker follows, and says so at the end of the
-/// file. So it does not get to see the end marker of a file with one scan; a progressive file whose later scans are
+/// If a scan's data end too early, zune-jpeg invents the rest if a marker follows, and reports it only at the end of
+/// the file. So the end marker of a file with one scan is hidden from it; a progressive file whose later scans are
 /// missing does not come here.
 fn by_zune(bytes: &[u8], layout: Layout, is_progressive: bool) -> Option<Vec<u8>> {
     let (stored, wanted) = match layout {
@@ -199,7 +199,7 @@ fn by_libjpeg(bytes: &[u8], layout: Layout) -> Result<Vec<u8>> {
     Ok(samples)
 }
 
-/// The output, and where scans add to each other, all coefficients. Both decoders hold the same.
+/// Returns the memory for the output and, if scans add to each other, all coefficients. Both decoders hold the same.
 fn peak_bytes(headers: &Headers, file_bytes: u64) -> u64 {
     let frame = &headers.frame;
     let pixels = u64::from(frame.width) * u64::from(frame.height);
@@ -221,7 +221,7 @@ fn peak_bytes(headers: &Headers, file_bytes: u64) -> u64 {
     output + coefficients + 8 * row + mended_file + (1 << 20)
 }
 
-/// The file with its height in the frame header. libjpeg does not look for one that follows the first scan.
+/// Returns the file with its height in the frame header, since libjpeg does not look for one after the first scan.
 fn with_height<'a>(bytes: &'a [u8], frame: &Frame) -> Cow<'a, [u8]> {
     if !frame.height_is_late {
         return Cow::Borrowed(bytes);
@@ -231,12 +231,12 @@ fn with_height<'a>(bytes: &'a [u8], frame: &Frame) -> Cow<'a, [u8]> {
     Cow::Owned(bytes)
 }
 
-/// libjpeg's reason in our words, where the file is right but of a kind that libjpeg does not read.
+/// Returns libjpeg's reason, or our own words if the file is correct but of a kind that libjpeg does not read.
 fn unreadable(reason: &str) -> Error {
     let reason = match reason {
         "Fractional sampling not implemented yet"
         | "Sampling factors too large for interleaved scan" => {
-            "its channels are sampled in a ratio that is not read".to_owned()
+            "the sampling ratio of its channels is not supported".to_owned()
         }
         _ => format!("the JPEG is damaged: {reason}"),
     };

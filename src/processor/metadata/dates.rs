@@ -1,23 +1,22 @@
-//! Times as cameras and programs write them: EXIF's colons, ISO 8601, RFC 1123, and what comes out when
-//! somebody writes them by hand.
+//! Times as cameras and programs write them: EXIF's colons, ISO 8601, RFC 1123, and forms written by hand.
 //!
-//! What is kept is the local time that is written there; a zone beside it changes nothing. A time that cannot
-//! be (month 13, 30 February, the year 0) is none, so that the next source counts.
+//! The result is the local time as written; a zone beside it changes nothing. An impossible time (month 13, 30
+//! February, the year 0) counts as absent, so that the next source is used.
 
 use jiff::ToSpan;
 use jiff::civil::DateTime;
 
-/// Photography is younger; what is older is a clock that was never set (year 1 and 1601 are the zeros of .NET and
-/// Windows).
+/// The first possible year. Photography is younger; earlier times come from clocks that were never set (year 1 and 1601
+/// are the zeros of .NET and Windows).
 const FIRST_YEAR: i16 = 1800;
 
-/// No form is longer.
+/// The longest text to read; no form is longer.
 const MAX_CHARS: usize = 64;
 
 /// Reads a time. A date alone is its midnight, a month or a year alone its first day.
 ///
 /// Hour 24 is the next day's first, as exiftool computes it; a leap second is the one before, as jiff reads it. Years
-/// have four digits, since two leave open which number is the year. `05/03/2014` is none: it names two days.
+/// have four digits, since with two it is unclear which number is the year. `05/03/2014` is refused as ambiguous.
 pub fn parse(text: &str) -> Option<DateTime> {
     let text = text.replace('\0', " ");
     let text: String = text.trim_start().chars().take(MAX_CHARS).collect();
@@ -27,7 +26,7 @@ pub fn parse(text: &str) -> Option<DateTime> {
         .or_else(|| with_month_name(&text))
 }
 
-/// A time in numbers, the year first.
+/// Makes a time from numbers, the year first.
 pub fn civil(year: i16, month: i8, day: i8, time: Time) -> Option<DateTime> {
     let Time(hour, minute, second) = time;
     if year < FIRST_YEAR || hour > 24 || second > 60 {
@@ -75,8 +74,8 @@ fn year_first(text: &str) -> Option<DateTime> {
     civil(year, month.unwrap_or(1) as i8, day.unwrap_or(1) as i8, time)
 }
 
-/// `25.03.2014 07:05`, where no month can be mistaken for a day: with dots the day always comes first, else one
-/// of the two must be over 12.
+/// Reads `25.03.2014 07:05`, if the month cannot be mistaken for the day: with dots the day always comes first, else
+/// one of the two must be over 12.
 fn day_first(text: &str) -> Option<DateTime> {
     let mut rest = Rest(text);
     let first = rest.number(2)?;
@@ -144,24 +143,24 @@ fn month_named(word: &str) -> Option<i8> {
     Some(at as i8 + 1)
 }
 
-/// What is still to be read.
+/// The text still to be read.
 struct Rest<'a>(&'a str);
 
 impl<'a> Rest<'a> {
-    /// How many digits come next.
+    /// Returns the number of digits that come next.
     fn digits(&self) -> usize {
         let other = |c: char| !c.is_ascii_digit();
         self.0.find(other).unwrap_or(self.0.len())
     }
 
-    /// A number of at most so many digits.
+    /// Reads a number of at most `digits` digits.
     fn number(&mut self, digits: usize) -> Option<i16> {
         let (number, rest) = self.0.split_at(self.digits().min(digits));
         self.0 = rest;
         number.parse().ok()
     }
 
-    /// Passes over anything but letters, digits and the sign of a zone; gives it without its spaces.
+    /// Skips anything but letters, digits and the sign of a zone, and returns it without its spaces.
     fn separator(&mut self) -> &'a str {
         let end = |c: char| c.is_ascii_alphanumeric() || c == '+';
         let (separator, rest) = self.0.split_at(self.0.find(end).unwrap_or(self.0.len()));
@@ -173,7 +172,7 @@ impl<'a> Rest<'a> {
         !self.0.contains(|c: char| c.is_ascii_alphanumeric())
     }
 
-    /// The time after a date, midnight if there is none.
+    /// Reads the time after a date, midnight if there is none.
     fn time_after_date(&mut self) -> Option<Time> {
         let dash = self.separator() == "-";
         if let Some(rest) = self.0.strip_prefix(['T', 't']) {

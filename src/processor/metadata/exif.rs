@@ -1,4 +1,4 @@
-//! EXIF fields, of whatever type and in whatever directory programs leave them.
+//! EXIF fields, of any type and in any directory in which programs write them.
 
 use std::borrow::Cow;
 
@@ -49,22 +49,22 @@ mod tag {
     ];
 }
 
-/// EXIF data that has been taken apart.
+/// Parsed EXIF data.
 pub struct Exif<'a> {
-    /// Those of the picture first, and of its directories that of EXIF.
+    /// The fields: those of the picture first, and among its directories EXIF's first.
     fields: Vec<Field<'a>>,
-    /// The picture that the file shows; others are thumbnails or further pages.
+    /// The picture that the file shows; the others are thumbnails or further pages.
     picture: usize,
 }
 
 impl<'a> Exif<'a> {
-    /// Of a block in another file, the first picture is that file's; the next is its thumbnail.
+    /// Reads a block in another file. Its first picture is that file's; the next is the thumbnail.
     pub fn of_block(block: &'a [u8]) -> Self {
         let block = strip_prefix(block).unwrap_or(block);
         Self::new(Directories::read(block, &tag::ALL), 0)
     }
 
-    /// Of a TIFF file.
+    /// Reads a TIFF file.
     pub fn of_tiff(file: &'a [u8]) -> Self {
         let directories = Directories::read(file, &tag::ALL);
         let picture = directories.full_picture();
@@ -94,7 +94,7 @@ impl<'a> Exif<'a> {
         }
     }
 
-    /// Blocks of other kinds, which TIFF files have as fields.
+    /// Returns blocks of other kinds, which TIFF files have as fields.
     pub fn blocks(&self) -> Vec<Block<'a>> {
         let block = |field: &Field<'a>| match field.tag {
             tag::XMP => Some(Block::Xmp(field.value.bytes.into())),
@@ -105,7 +105,7 @@ impl<'a> Exif<'a> {
         self.fields.iter().filter_map(block).collect()
     }
 
-    /// That of a thumbnail says nothing of the picture.
+    /// Returns the picture's orientation; a thumbnail's does not count.
     fn orientation(&self) -> Option<image::metadata::Orientation> {
         let field = self.fields.iter().find(|field| {
             (field.picture, field.directory, field.tag)
@@ -177,14 +177,14 @@ impl<'a> Exif<'a> {
     }
 }
 
-/// What stands before EXIF data in a JPEG, if it does. Some programs copy it into PNG, WebP and HEIC files, where
-/// it does not belong; some write other zeros.
+/// Removes the prefix of EXIF data in a JPEG, if it is there. Some programs copy it into PNG, WebP and HEIC files,
+/// where it does not belong; some write other bytes for its zeros.
 pub fn strip_prefix(block: &[u8]) -> Option<&[u8]> {
     let (prefix, rest) = block.split_first_chunk::<6>()?;
     prefix[..5].eq_ignore_ascii_case(b"Exif\0").then_some(rest)
 }
 
-/// A date in text, or in numbers: 2014, 3, 5, 7, 5, 9.
+/// Reads a date in text, or in numbers: 2014, 3, 5, 7, 5, 9.
 fn date(value: &Value) -> Option<DateTime> {
     if let Some(text) = value.text() {
         return dates::parse(&text);
@@ -193,8 +193,8 @@ fn date(value: &Value) -> Option<DateTime> {
     dates::parse(&numbers.join(" "))
 }
 
-/// Records, which begin with 0x1c. Where they are stored as numbers of 32 bits, programs of the other byte order
-/// have turned them.
+/// Returns records, which begin with 0x1c. If they are stored as numbers of 32 bits, programs of the other byte order
+/// have swapped their bytes.
 fn iptc_bytes<'a>(value: &Value<'a>) -> Cow<'a, [u8]> {
     if !value.is_long() || value.bytes.first() == Some(&0x1c) {
         return value.bytes.into();

@@ -1,21 +1,21 @@
-//! What any block of metadata can tell, and how facts of several blocks come together.
+//! The facts that a block of metadata can hold, and how facts of several blocks are combined.
 
 use image::metadata::Orientation;
 use jiff::civil::DateTime;
 
 use crate::photo::GpsPosition;
 
-/// What one block says, or several.
+/// The facts of one block, or of several.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Facts {
     pub orientation: Option<Orientation>,
-    /// When the picture was taken.
+    /// The time at which the picture was taken.
     pub taken: Option<DateTime>,
-    /// When it was digitised, or its first file made: of a photo the same, of a scan later.
+    /// The time at which it was digitised, or its first file made: the same for a photo, later for a scan.
     pub created: Option<DateTime>,
-    /// When it was last changed.
+    /// The time of the last change.
     pub modified: Option<DateTime>,
-    /// A time near one of these in UTC, of a satellite or a PNG's clock: hours off, but that is all.
+    /// A time in UTC near one of these, from a satellite or a PNG's clock; it is only some hours off.
     pub utc: Option<DateTime>,
     pub place: Option<GpsPosition>,
     pub make: Option<String>,
@@ -23,7 +23,7 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// These facts, and where they have none, those.
+    /// Returns these facts, completed from those.
     pub fn or(self, those: Self) -> Self {
         Self {
             orientation: self.orientation.or(those.orientation),
@@ -37,12 +37,12 @@ impl Facts {
         }
     }
 
-    /// The time nearest to the shutter's.
+    /// Returns the time closest to the capture.
     pub fn captured_at(&self) -> Option<DateTime> {
         self.taken.or(self.created).or(self.modified).or(self.utc)
     }
 
-    /// Make and model, the brand once.
+    /// Returns make and model, with the brand only once.
     pub fn camera(&self) -> Option<String> {
         let make = self.make.as_deref().unwrap_or_default();
         let model = self.model.as_deref().unwrap_or_default();
@@ -61,13 +61,13 @@ impl Facts {
     }
 }
 
-/// The orientation that a number stands for, 1 to 8.
+/// Returns the orientation for a number from 1 to 8.
 pub fn orientation(number: u64) -> Option<Orientation> {
     Orientation::from_exif(u8::try_from(number).ok()?)
 }
 
-/// A make or a model as people read it: without padding, and without characters that move a terminal's cursor or
-/// turn the direction of writing.
+/// Returns a make or a model as people read it: without padding, and without characters that move a terminal's cursor
+/// or change the direction of writing.
 pub fn name(text: &str) -> Option<String> {
     let text = text.trim_matches(|c: char| c == '\0' || c.is_whitespace());
     let (text, _) = text.split_once('\0').unwrap_or((text, ""));
@@ -80,7 +80,7 @@ pub fn name(text: &str) -> Option<String> {
     (!shown.is_empty()).then(|| shown.to_owned())
 }
 
-/// Unicode's marks, embeddings, overrides and isolates of direction.
+/// Returns whether a character is one of Unicode's marks, embeddings, overrides or isolates of direction.
 fn turns_writing(c: char) -> bool {
     matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

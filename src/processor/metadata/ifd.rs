@@ -1,15 +1,15 @@
 //! The directories (IFDs) of a TIFF file, which is also the form of EXIF data.
 //!
-//! Reads TIFF and `BigTIFF`, in either byte order and in place, and passes over what is malformed. The crates for
-//! this (kamadak-exif 0.6.2, nom-exif 3.8) copy a TIFF file whole, know no `BigTIFF` and no values of type UTF-8.
+//! Reads TIFF and `BigTIFF`, in either byte order and in place, and skips what is malformed. The crates for this
+//! (kamadak-exif 0.6.2, nom-exif 3.8) copy the whole TIFF file, and support neither `BigTIFF` nor values of type UTF-8.
 
-/// Directories that are read of one file: what a hostile one may cost.
+/// The most directories to read in one file, which limits the cost of a hostile one.
 const MAX_DIRECTORIES: usize = 32;
 
-/// Longer texts are cut, bytes.
+/// The longest text, bytes; longer ones are cut.
 const MAX_TEXT: usize = 256;
 
-/// More numbers than this no field has that is read as numbers.
+/// The most numbers of a field; those that are read have no more.
 const MAX_NUMBERS: usize = 64;
 
 const SUBFILE_TYPE: u16 = 0x00fe;
@@ -41,7 +41,7 @@ mod kind {
 #[derive(Debug, Default)]
 pub struct Directories<'a> {
     pub fields: Vec<Field<'a>>,
-    /// How many pictures they describe.
+    /// Number of pictures that they describe.
     pictures: usize,
 }
 
@@ -55,7 +55,7 @@ pub struct Field<'a> {
     pub value: Value<'a>,
 }
 
-/// Which of a picture's directories.
+/// One of a picture's directories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Directory {
     /// The picture's own: IFD0, IFD1, …
@@ -73,7 +73,7 @@ pub struct Value<'a> {
 }
 
 impl<'a> Directories<'a> {
-    /// Reads the fields that have one of these tags. Whatever is no TIFF file has none.
+    /// Reads the fields that have one of these tags. Anything but a TIFF file has none.
     pub fn read(data: &'a [u8], tags: &[u16]) -> Self {
         let Some((mut walk, mut next)) = Walk::new(data, tags) else {
             return Self::default();
@@ -89,7 +89,8 @@ impl<'a> Directories<'a> {
         }
     }
 
-    /// The first picture that is not marked as a smaller copy of another one: of a TIFF file, the one to look at.
+    /// Returns the first picture that is not marked as a smaller copy of another one: in a TIFF file, the one to look
+    /// at.
     pub fn full_picture(&self) -> usize {
         let reduced = |picture: usize| {
             self.fields.iter().any(|field| {
@@ -107,13 +108,13 @@ struct Walk<'a, 't> {
     tags: &'t [u16],
     little_endian: bool,
     big_tiff: bool,
-    /// Offsets of the directories that have been read: some files lead in circles.
+    /// Offsets of the directories that have been read, since some files form circles.
     seen: Vec<u64>,
     fields: Vec<Field<'a>>,
 }
 
 impl<'a, 't> Walk<'a, 't> {
-    /// With the offset of the first directory.
+    /// Opens the data; also returns the offset of the first directory.
     fn new(data: &'a [u8], tags: &'t [u16]) -> Option<(Self, u64)> {
         let little_endian = match data.get(..2)? {
             b"II" => true,
@@ -138,7 +139,7 @@ impl<'a, 't> Walk<'a, 't> {
         Some((walk, first))
     }
 
-    /// Reads the directory at `offset` and those below it. Gives the offset of the next one.
+    /// Reads the directory at `offset` and those below it. Returns the offset of the next one.
     fn directory(&mut self, offset: u64, directory: Directory, picture: usize) -> Option<u64> {
         let new = offset != 0 && !self.seen.contains(&offset) && self.seen.len() < MAX_DIRECTORIES;
         if !new {
@@ -218,7 +219,7 @@ impl<'a, 't> Walk<'a, 't> {
 }
 
 impl Value<'_> {
-    /// The value as text, if it can be one; also numbers that are all letters.
+    /// Returns the value as text, if it can be one; also numbers that are all letters.
     pub fn text(&self) -> Option<String> {
         if self.is_text() {
             return Some(text(self.bytes));
@@ -231,13 +232,13 @@ impl Value<'_> {
         (!letters.is_empty()).then(|| text(&letters))
     }
 
-    /// The first number, if it is a whole one.
+    /// Returns the first number, if it is a whole one.
     pub fn uint(&self) -> Option<u64> {
         let number = *self.numbers().first()?;
         (number >= 0.0 && number.fract() == 0.0).then_some(number as u64)
     }
 
-    /// The numbers; of text, none. A fraction over 0 is NaN or infinite.
+    /// Returns the numbers; none for text. A fraction with denominator 0 is NaN or infinite.
     pub fn numbers(&self) -> Vec<f64> {
         let step = match self.kind {
             kind::ASCII | kind::UTF8 => return Vec::new(),
@@ -247,13 +248,13 @@ impl Value<'_> {
         values.map(|bytes| self.one(bytes)).collect()
     }
 
-    /// Whether its bytes are characters, or can be.
+    /// Returns whether its bytes are characters, or can be.
     pub fn is_text(&self) -> bool {
         use kind::{ASCII, BYTE, SBYTE, UNDEFINED, UTF8};
         matches!(self.kind, ASCII | UTF8 | BYTE | SBYTE | UNDEFINED)
     }
 
-    /// Whether a number carries its own sign.
+    /// Returns whether a number has a sign.
     pub fn is_signed(&self) -> bool {
         use kind::{DOUBLE, FLOAT, SBYTE, SLONG, SLONG8, SRATIONAL, SSHORT};
         matches!(
@@ -262,7 +263,7 @@ impl Value<'_> {
         )
     }
 
-    /// Numbers of 32 bits, which readers of the other byte order must turn.
+    /// Returns whether these are numbers of 32 bits, whose bytes readers of the other byte order must swap.
     pub fn is_long(&self) -> bool {
         self.kind == kind::LONG
     }
@@ -284,7 +285,7 @@ impl Value<'_> {
     }
 }
 
-/// Bytes of one value of a type.
+/// Returns the bytes of one value of a type.
 fn size(kind: u16) -> Option<u64> {
     Some(match kind {
         kind::BYTE | kind::ASCII | kind::SBYTE | kind::UNDEFINED | kind::UTF8 => 1,
@@ -309,7 +310,7 @@ fn number(bytes: &[u8], little_endian: bool) -> u64 {
     }
 }
 
-/// The start of a text; what is no UTF-8 is Latin-1.
+/// Returns the start of a text; bytes that are not UTF-8 are read as Latin-1.
 fn text(bytes: &[u8]) -> String {
     let bytes = bytes.get(..MAX_TEXT).unwrap_or(bytes);
     match std::str::from_utf8(bytes) {

@@ -8,11 +8,11 @@ const IPTC: u16 = 0x0404;
 const EXIF: u16 = 0x0422;
 const XMP: u16 = 0x0424;
 
-/// More is not read: what a hostile file may cost.
+/// The most to read, which limits the cost of a hostile file.
 const MAX_RESOURCES: usize = 10_000;
 const MAX_RECORDS: usize = 10_000;
 
-/// What records say: when.
+/// Reads times from records.
 pub fn facts(records: &[u8]) -> Facts {
     const DATE_CREATED: u8 = 55;
     const TIME_CREATED: u8 = 60;
@@ -40,7 +40,7 @@ pub fn facts(records: &[u8]) -> Facts {
     }
 }
 
-/// Blocks among Photoshop's resources.
+/// Returns the blocks among Photoshop's resources.
 pub fn blocks(resources: &[u8]) -> Vec<Block<'_>> {
     let resources = Resources(resources).take(MAX_RESOURCES);
     let blocks = resources.filter_map(|(kind, data)| match kind {

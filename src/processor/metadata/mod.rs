@@ -1,11 +1,11 @@
-//! What a file says of its picture, beside the pixels: which way is up, when, where, and with which camera.
+//! A file's metadata: which way is up, when and where the picture was taken, and with which camera.
 //!
-//! It stands in blocks of different kinds (EXIF, XMP, IPTC, a PNG's text), which [`containers`] finds in the file.
-//! Each is read for the same [`Facts`], and the most trustworthy one that knows a fact tells it.
+//! Metadata is stored in blocks of different kinds (EXIF, XMP, IPTC, a PNG's text), which [`containers`] finds in the
+//! file. Each is read for the same [`Facts`], and each fact is taken from the most trustworthy block that has it.
 //!
-//! Thousands of programs write metadata, many of them careless. Nothing here fails: a field that is missing,
-//! malformed or out of range is absent, and the others are still read. What exiftool reads is the measure; the
-//! tests say where we differ. A hostile file costs bounded time and memory.
+//! Thousands of programs write metadata, many of them careless. Nothing here fails: a field that is missing, malformed
+//! or out of range counts as absent, and the others are still read. exiftool sets the standard; the tests say where we
+//! differ. A hostile file costs bounded time and memory.
 
 mod containers;
 mod dates;
@@ -27,19 +27,19 @@ use self::exif::Exif;
 use self::facts::Facts;
 use crate::photo::GpsPosition;
 
-/// What a hostile file may cost: blocks that are read, and how deep one lies in another. (Photoshop's resources in
-/// a TIFF file may hold EXIF data.)
+/// Limits for hostile files: the number of blocks to read, and how deep one may lie in another. (Photoshop's resources
+/// in a TIFF file may hold EXIF data.)
 const MAX_BLOCKS: usize = 64;
 const MAX_DEPTH: usize = 2;
 
-/// What the blocks of a file say together.
+/// The combined facts of a file's blocks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EmbeddedMetadata {
-    /// How to turn the stored picture upright.
+    /// The way to turn the stored picture upright.
     pub orientation: Orientation,
     /// Capture time, in the camera's local time.
     pub captured_at: Option<DateTime>,
-    /// Where the picture was taken.
+    /// The place where the picture was taken.
     pub gps: Option<GpsPosition>,
     /// Make and model, such as `Apple iPhone 13`.
     pub camera: Option<String>,
@@ -75,11 +75,11 @@ enum Block<'a> {
     /// Photoshop's image resources, which hold other blocks.
     Photoshop(Cow<'a, [u8]>),
     Iptc(Cow<'a, [u8]>),
-    /// What a PNG's text and clock say, which its reader understands.
+    /// The facts of a PNG's texts and clock, parsed by its reader.
     Text(Facts),
 }
 
-/// Whom to believe first: EXIF is the camera's own, and what programs that know better keep up to date.
+/// The order of trust: EXIF is the camera's own, and careful programs keep it up to date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     Exif,
@@ -89,7 +89,7 @@ enum Rank {
 }
 
 impl Block<'_> {
-    /// Adds what it says, and what the blocks inside it say. Those are `depth` blocks deep.
+    /// Adds its facts, and those of the blocks inside it, which are `depth` blocks deep.
     fn read(&self, depth: usize, found: &mut Vec<(Rank, Facts)>) {
         if depth > MAX_DEPTH || found.len() >= MAX_BLOCKS {
             return;

@@ -2,7 +2,7 @@
 
 use crate::photo::GpsPosition;
 
-/// Latitude or longitude: which letters say on which side of the zero it is.
+/// Latitude or longitude, with the letters for either side of zero.
 #[derive(Clone, Copy)]
 pub struct Axis {
     positive: char,
@@ -19,7 +19,7 @@ pub const LONGITUDE: Axis = Axis {
 };
 
 impl Axis {
-    /// The sign that a text tells: `S`, `south`, `48,51.5N`, `N48 51 30`. Letters of other words count for nothing.
+    /// Returns the sign that a text gives: `S`, `south`, `48,51.5N`, `N48 51 30`. Letters of other words are ignored.
     pub fn sign(self, text: &str) -> Option<f64> {
         let side = text
             .split(|c: char| !c.is_ascii_alphabetic())
@@ -36,19 +36,19 @@ impl Axis {
         }
     }
 
-    /// Reads a coordinate in text: degrees, degrees and minutes, or all three, with a letter or a sign.
-    /// `side` is a letter that stands elsewhere.
+    /// Reads a coordinate in text: degrees, degrees and minutes, or all three, with a letter or a sign. `side` is a
+    /// letter that is stored elsewhere.
     pub fn parse(self, text: &str, side: Option<&str>) -> Option<f64> {
         let sign = self.sign(text).or_else(|| self.sign(side?));
         degrees(&numbers(text)?, sign)
     }
 }
 
-/// One to three numbers: degrees, minutes and seconds, any of them with decimals.
+/// Combines one to three numbers: degrees, minutes and seconds, any of them with decimals.
 ///
-/// A minus counts even against the letter: who writes −33.9 and always N means the south. Of exiftool's reading
-/// this differs in that a minus goes for minutes and seconds too. What is undefined (0/0, as cameras without a fix
-/// write) makes the whole coordinate undefined.
+/// A minus overrides the letter: a program that writes −33.9 and always N means the south. Unlike in exiftool, a minus
+/// also applies to minutes and seconds. An undefined number (0/0, as cameras without a fix write) makes the whole
+/// coordinate undefined.
 pub fn degrees(parts: &[f64], sign: Option<f64>) -> Option<f64> {
     let parts = parts.get(..3).unwrap_or(parts);
     if parts.is_empty() || !parts.iter().all(|part| part.is_finite()) {
@@ -63,10 +63,10 @@ pub fn degrees(parts: &[f64], sign: Option<f64>) -> Option<f64> {
     Some(magnitude * if minus { -1.0 } else { sign.unwrap_or(1.0) })
 }
 
-/// The place, unless it cannot be one.
+/// Returns the position, unless it is impossible.
 ///
-/// Nor can 0° N, 0° E: it is what programs write that know no place, far more often than a photo of that piece of
-/// ocean is taken. (exiftool shows it; photo managers, such as immich, drop it too.)
+/// 0° N, 0° E counts as impossible too: it nearly always comes from programs that do not know the place, rather than
+/// from a photo of that piece of ocean. (exiftool shows it; photo managers such as immich drop it too.)
 pub fn position(latitude: f64, longitude: f64) -> Option<GpsPosition> {
     let possible = (-90.0..=90.0).contains(&latitude)
         && (-180.0..=180.0).contains(&longitude)
@@ -77,7 +77,7 @@ pub fn position(latitude: f64, longitude: f64) -> Option<GpsPosition> {
     })
 }
 
-/// The numbers in a text; each may be a fraction, as in `48/1, 51/1, 299/10`.
+/// Returns the numbers in a text; each may be a fraction, as in `48/1, 51/1, 299/10`.
 fn numbers(text: &str) -> Option<Vec<f64>> {
     let part = |c: char| c.is_ascii_digit() || ".+-/eE".contains(c);
     text.replace('\u{2212}', "-")

@@ -1,8 +1,8 @@
 //! XMP packets: XML in which Adobe's programs, phones and photo managers write what EXIF cannot hold, or no longer
 //! does.
 //!
-//! Properties are attributes or elements of `rdf:Description`, under any prefix. quick-xml does no more than split
-//! the packet into tags, so a broken one is read as far as it goes, and no entity can expand.
+//! Properties are attributes or elements of `rdf:Description`, under any prefix. quick-xml only splits the packet into
+//! tags, so a broken one is read as far as it goes, and no entity can expand.
 
 use std::borrow::Cow;
 
@@ -14,13 +14,13 @@ use super::dates;
 use super::facts::{Facts, name, orientation};
 use super::places::{self, Axis, LATITUDE, LONGITUDE};
 
-/// More of a packet is not read.
+/// The most to read of a packet.
 const MAX_BYTES: usize = 16 << 20;
 
-/// Longer values are cut, bytes.
+/// The longest value, bytes; longer ones are cut.
 const MAX_VALUE: usize = 256;
 
-/// What a packet says.
+/// Reads the facts of a packet.
 pub fn facts(packet: &[u8]) -> Facts {
     let packet = decoded(packet.get(..MAX_BYTES).unwrap_or(packet));
     let read = Packet::read(&packet);
@@ -48,7 +48,7 @@ pub fn facts(packet: &[u8]) -> Facts {
     }
 }
 
-/// UTF-8, or as the standard also permits, UTF-16.
+/// Decodes UTF-8 or, as the standard also permits, UTF-16.
 fn decoded(packet: &[u8]) -> Cow<'_, str> {
     let unit = match packet {
         [0xfe, 0xff, ..] | [0, b'<', ..] => u16::from_be_bytes,
@@ -81,7 +81,7 @@ const PROPERTIES: [&str; 15] = [
     "xmp:ModifyDate",
 ];
 
-/// What prefixes stand for, whatever they are.
+/// The schemas that prefixes stand for, whatever the prefixes are.
 const SCHEMAS: [(&str, &str); 4] = [
     ("http://ns.adobe.com/exif/1.0", "exif"),
     ("http://ns.adobe.com/photoshop/1.0", "photoshop"),
@@ -89,7 +89,7 @@ const SCHEMAS: [(&str, &str); 4] = [
     ("http://ns.adobe.com/xap/1.0", "xmp"),
 ];
 
-/// More prefixes than this no packet needs.
+/// The most prefixes of a packet.
 const MAX_PREFIXES: usize = 64;
 
 /// A packet that is being read.
@@ -97,17 +97,17 @@ const MAX_PREFIXES: usize = 64;
 struct Packet<'a> {
     /// In the order of [`PROPERTIES`], empty where there is none.
     values: [String; PROPERTIES.len()],
-    /// Prefixes as declared so far, with the schema if it is a known one. Where a declaration ends is not looked
-    /// at: no program uses a prefix for two things.
+    /// Prefixes as declared so far, with the schema if it is a known one. The scope of a declaration is ignored, since
+    /// no program uses a prefix for two things.
     prefixes: Vec<(String, Option<&'a str>)>,
-    /// How many elements are open from the property's on; 0 outside of any.
+    /// Number of open elements from the property's on; 0 outside of any.
     depth: usize,
-    /// Which property that is, if it is read.
+    /// The property, if it is one that is read.
     open: Option<usize>,
 }
 
 impl Packet<'_> {
-    /// Reads on until something is no XML.
+    /// Reads until something is not XML.
     fn read(packet: &str) -> Self {
         let mut reader = Reader::from_str(packet);
         let config = reader.config_mut();
@@ -193,7 +193,7 @@ impl Packet<'_> {
         }
     }
 
-    /// Which of the properties has this name and no value yet.
+    /// Returns the property that has this name and no value yet.
     fn property(&self, name: &str) -> Option<usize> {
         let (prefix, local) = name.split_once(':').unwrap_or(("", name));
         let declared = self.prefixes.iter().find(|(known, _)| known == prefix);
@@ -210,7 +210,7 @@ impl Packet<'_> {
     }
 }
 
-/// Elements around properties.
+/// Returns whether an element encloses properties.
 fn is_frame(local_name: &str) -> bool {
     matches!(local_name, "xmpmeta" | "xapmeta" | "RDF" | "Description")
 }

@@ -10,7 +10,7 @@ use super::disguise::Disguise;
 use super::page::{Page, UNCOMPRESSED};
 use crate::error::{Error, Result};
 
-/// A chunk's place in the picture, without what it has beyond the picture's sides.
+/// A chunk's place in the picture, without the part beyond the picture's sides.
 pub struct Area {
     index: usize,
     pub x: u32,
@@ -23,19 +23,19 @@ pub struct Area {
 pub struct Plane<'a> {
     bytes: Cow<'a, [u8]>,
     row_bytes: usize,
-    /// How numbers of more than one byte lie.
+    /// The byte order of numbers.
     pub is_big_endian: bool,
 }
 
 /// Reads chunks.
 pub enum Chunks<'a> {
-    /// Where they lie.
+    /// In place.
     Plain,
-    /// By crate `tiff`.
+    /// Decompressed by crate `tiff`.
     Compressed(Box<Decoder<Disguise<'a>>>),
 }
 
-/// All chunks of one plane.
+/// Returns all chunks of one plane.
 pub fn areas(page: &Page) -> impl Iterator<Item = Area> + use<> {
     let (width, height) = (page.width, page.height);
     let (chunk_width, chunk_height) = (page.chunk_width, page.chunk_height);
@@ -65,7 +65,7 @@ impl<'a> Chunks<'a> {
         Ok(Self::Compressed(Box::new(decoder.with_limits(limits))))
     }
 
-    /// The chunks of all planes at `area`.
+    /// Reads the chunks of all planes at `area`.
     pub fn read(&mut self, page: &Page<'a>, area: &Area) -> Result<Vec<Plane<'a>>> {
         let planes = if page.is_planar { page.samples } else { 1 };
         let chunks_of_plane = page.across() as usize * page.down() as usize;
@@ -80,7 +80,7 @@ impl<'a> Chunks<'a> {
 }
 
 impl Plane<'_> {
-    /// The bytes of a row.
+    /// Returns the bytes of a row.
     pub fn row(&self, row: u32) -> Result<&[u8]> {
         let start = row as usize * self.row_bytes;
         let bytes = self.bytes.get(start..start + self.row_bytes);
@@ -121,7 +121,7 @@ fn decompressed<'a>(decoder: &mut Decoder<Disguise>, index: u32) -> Result<Plane
 
 fn ends_early() -> Error {
     Error::Photo {
-        reason: "the TIFF ends early".to_owned(),
+        reason: "the TIFF is truncated".to_owned(),
     }
 }
 
@@ -130,9 +130,9 @@ impl From<TiffError> for Error {
         let reason = match error {
             TiffError::UnsupportedError(TiffUnsupportedError::UnsupportedCompressionMethod(
                 method,
-            )) => format!("TIFFs compressed by {method:?} are not read"),
+            )) => format!("TIFFs compressed by {method:?} are not supported"),
             TiffError::UnsupportedError(error) => {
-                format!("TIFFs of this kind are not read: {error}")
+                format!("TIFFs of this kind are not supported: {error}")
             }
             other => format!("the TIFF is damaged: {other}"),
         };

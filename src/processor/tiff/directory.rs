@@ -1,6 +1,6 @@
 //! The directories of a TIFF: one for each picture in it.
 //!
-//! Crate `tiff` (0.11.3) has them too, but keeps where their entries lie to itself; see [`super::disguise`].
+//! Crate `tiff` (0.11.3) has them too, but does not reveal where their entries lie; see [`super::disguise`].
 
 use std::collections::HashSet;
 
@@ -34,12 +34,12 @@ pub mod tag {
     pub const ICC_PROFILE: u16 = 34675;
 }
 
-/// More pictures, entries of one, and numbers of one entry than this are not looked at: hostile files have them.
+/// The most pictures, entries of a picture, and numbers of an entry to read; hostile files have more.
 const MOST_PAGES: usize = 256;
 const MOST_ENTRIES: u64 = 1024;
 pub const MOST_NUMBERS: usize = 1 << 20;
 
-/// How a file writes its numbers.
+/// The way in which a file writes its numbers.
 #[derive(Debug, Clone, Copy)]
 pub struct Form<'a> {
     pub file: &'a [u8],
@@ -52,7 +52,7 @@ pub struct Form<'a> {
 #[derive(Debug, Clone)]
 pub struct Directory<'a> {
     pub form: Form<'a>,
-    /// Where in the file it begins.
+    /// Its offset in the file.
     pub at: u64,
     entries: Vec<Entry>,
     sub_ifds: Vec<u64>,
@@ -63,12 +63,12 @@ struct Entry {
     tag: u16,
     kind: u16,
     count: u64,
-    /// Where its values lie.
+    /// The offset of its values.
     at: u64,
 }
 
 impl<'a> Form<'a> {
-    /// Reads the first bytes; `None` where the file is no TIFF.
+    /// Reads the first bytes; `None` if the file is not a TIFF.
     pub fn of(file: &'a [u8]) -> Option<Self> {
         let form = |is_big_endian, is_big| {
             Some(Self {
@@ -86,12 +86,12 @@ impl<'a> Form<'a> {
         }
     }
 
-    /// Where the file says where its first directory is, and in how many bytes.
+    /// Returns the place of the offset of the first directory, and its size in bytes.
     pub fn first_offset(self) -> (u64, usize) {
         if self.is_big { (8, 8) } else { (4, 4) }
     }
 
-    /// All directories: each of the chain, followed by those below it.
+    /// Returns all directories: each of the chain, followed by those below it.
     pub fn directories(self) -> Vec<Directory<'a>> {
         let mut found = Vec::new();
         let mut seen = HashSet::new();
@@ -115,7 +115,7 @@ impl<'a> Form<'a> {
         found
     }
 
-    /// The directory at `at`, and where the next one is; `None` where there is none, or it was seen before.
+    /// Returns the directory at `at`, and the offset of the next one; `None` if there is none, or it was seen before.
     fn directory(self, at: u64, seen: &mut HashSet<u64>) -> Option<(Directory<'a>, Option<u64>)> {
         if !seen.insert(at) {
             return None;
@@ -160,7 +160,7 @@ impl<'a> Form<'a> {
         })
     }
 
-    /// An unsigned number of up to 8 bytes.
+    /// Reads an unsigned number of up to 8 bytes.
     fn number(self, at: u64, bytes: usize) -> Option<u64> {
         let at = usize::try_from(at).ok()?;
         let bytes = self.file.get(at..at.checked_add(bytes)?)?;
@@ -174,14 +174,14 @@ impl<'a> Form<'a> {
 }
 
 impl<'a> Directory<'a> {
-    /// An entry's first number.
+    /// Returns an entry's first number.
     pub fn number(&self, tag: u16) -> Option<u64> {
         let entry = self.entry(tag)?;
         let bytes = size_of_kind(entry.kind)?;
         (entry.count > 0).then(|| self.form.number(entry.at, bytes))?
     }
 
-    /// All numbers of an entry; none where there is no such entry.
+    /// Returns all numbers of an entry; none if there is no such entry.
     pub fn numbers(&self, tag: u16) -> Vec<u64> {
         let Some(entry) = self.entry(tag) else {
             return Vec::new();
@@ -192,7 +192,7 @@ impl<'a> Directory<'a> {
         at.map_while(|at| self.form.number(at, bytes)).collect()
     }
 
-    /// Fractions of an entry.
+    /// Returns the fractions of an entry.
     pub fn fractions(&self, tag: u16) -> Vec<f64> {
         let Some(entry) = self.entry(tag).filter(|entry| entry.kind == RATIONAL) else {
             return Vec::new();
@@ -203,14 +203,14 @@ impl<'a> Directory<'a> {
         at.map_while(fraction).collect()
     }
 
-    /// An entry's bytes.
+    /// Returns an entry's bytes.
     pub fn bytes(&self, tag: u16) -> Option<&'a [u8]> {
         let entry = self.entry(tag)?;
         let bytes = entry.count as usize * size_of_kind(entry.kind)?;
         self.form.file.get(entry.at as usize..)?.get(..bytes)
     }
 
-    /// Where an entry's first number lies, and in how many bytes.
+    /// Returns the offset of an entry's first number, and its size in bytes.
     pub fn place(&self, tag: u16) -> Option<(u64, usize)> {
         let entry = self.entry(tag)?;
         Some((entry.at, size_of_kind(entry.kind)?))
@@ -223,7 +223,7 @@ impl<'a> Directory<'a> {
 
 const RATIONAL: u16 = 5;
 
-/// Bytes of one value.
+/// Returns the bytes of one value.
 fn size_of_kind(kind: u16) -> Option<usize> {
     match kind {
         1 | 2 | 6 | 7 => Some(1),

@@ -1,9 +1,9 @@
 //! A TIFF as crate `tiff` (0.11.3) can read it.
 //!
-//! That crate decompresses strips and tiles well, but it refuses palettes and Lab, takes the bits of a byte in one
-//! order only, takes colours that were sampled coarsely for ones that were not, and drops samples that are no colour
-//! *before* it undoes the predictor, which then makes noise of the rest. So it is shown the page that is wanted as the
-//! first one, as bands without a meaning, in the usual order of bits; what they mean, [`super::page`] knows.
+//! That crate decompresses strips and tiles well. But it refuses palettes and Lab, reads the bits of a byte in one
+//! order only, ignores that colours are subsampled, and drops samples that are not colours *before* it undoes the
+//! predictor, which then turns the rest into noise. So it is shown the wanted page as the first one, with samples that
+//! are bands without a meaning, in the usual order of bits; [`super::page`] knows what they mean.
 
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -13,14 +13,15 @@ use super::directory::{Directory, tag};
 /// Reads a file with some of its bytes replaced.
 pub struct Disguise<'a> {
     file: Cursor<&'a [u8]>,
-    /// Where bytes are replaced, and by what.
+    /// Offsets of replaced bytes, with the new ones.
     patches: Vec<(u64, Vec<u8>)>,
-    /// Where the bits of each byte are turned round, in order.
+    /// Ranges in which the bits of each byte are reversed, in order.
     turned: Vec<Range<u64>>,
 }
 
 impl<'a> Disguise<'a> {
-    /// Shows `page` as the file's first, its samples as bands; turns the bits of its data round if they lie the other way.
+    /// Shows `page` as the file's first, its samples as bands; reverses the bits of its data if they are in the other
+    /// order.
     pub fn new(page: &Directory<'a>, data: &[Range<u64>]) -> Self {
         const BLACK_IS_ZERO: u64 = 1;
         const LOWEST_BIT_FIRST: u64 = 2;
@@ -69,7 +70,7 @@ impl<'a> Disguise<'a> {
     }
 }
 
-/// Whether the order of bits concerns this page's data: JPEG has its own.
+/// Returns whether the bits of this page's data are reversed; JPEG has its own order.
 fn is_turned(page: &Directory) -> bool {
     const JPEG: u64 = 7;
     page.number(tag::COMPRESSION) != Some(JPEG)

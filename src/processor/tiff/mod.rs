@@ -18,7 +18,7 @@ use super::container::Header;
 use super::paint::{Painter, RGB, canvas, picture};
 use crate::error::{Error, Result};
 
-/// Whether these are the first bytes of a TIFF, or of a `BigTIFF`, which crate `image` (0.25) does not know.
+/// Returns whether these are the first bytes of a TIFF, or of a `BigTIFF`, which crate `image` (0.25) does not know.
 pub fn is_tiff(file: &[u8]) -> bool {
     Form::of(file).is_some()
 }
@@ -61,7 +61,7 @@ pub fn decode(file: &[u8]) -> Result<RgbImage> {
     }
 }
 
-/// How the photo is turned, as EXIF numbers it: its own entry, or else the first picture's.
+/// Returns the photo's orientation, as EXIF numbers it: from its own entry, or else from the first picture's.
 pub fn orientation(file: &[u8]) -> Option<u8> {
     let form = Form::of(file)?;
     let own = page(file).ok()?.directory.number(tag::ORIENTATION);

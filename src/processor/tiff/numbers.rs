@@ -7,17 +7,17 @@ use crate::processor::sample::Sample;
 
 /// Reads samples.
 pub struct Numbers {
-    /// What becomes the largest number; of no concern to unsigned samples of up to 16 bits.
+    /// The sample that becomes the largest number; unused for unsigned samples of up to 16 bits.
     scale: f64,
 }
 
 /// A number that samples can become.
 pub trait Stored: Sample {
-    /// Appends the samples of a row; those that are no entries of a palette so that their largest becomes the largest.
+    /// Appends the samples of a row; except for entries of a palette, they are scaled to the full range.
     fn unpack(row: &[u8], kind: Kind, count: usize, into: &mut Vec<Self>);
 }
 
-/// How samples lie in a row.
+/// The layout of samples in a row.
 #[derive(Clone, Copy)]
 pub struct Kind {
     bits: usize,
@@ -28,7 +28,7 @@ pub struct Kind {
 }
 
 impl Numbers {
-    /// Where the size of samples does not say what their largest is, looks at them all.
+    /// Prepares to read samples; looks at all of them if their size does not tell the largest.
     pub fn new<'a>(page: &Page<'a>, chunks: &mut Chunks<'a>) -> Result<Self> {
         let full = match page.format {
             Format::Float => 1.0,
@@ -44,7 +44,7 @@ impl Numbers {
         Ok(Self { scale })
     }
 
-    /// All samples of a row, pixel by pixel.
+    /// Returns all samples of a row, pixel by pixel.
     pub fn row<S: Stored>(
         &self,
         page: &Page,
@@ -76,7 +76,7 @@ impl Numbers {
     }
 }
 
-/// What samples there are.
+/// The range of the samples.
 #[derive(Default)]
 struct Extent {
     largest: f64,
@@ -84,9 +84,9 @@ struct Extent {
     count: u64,
 }
 
-/// Programs that keep 8 or 16 bits in wider samples leave the rest empty, so whole numbers count as of as many bytes
-/// as the largest has. Floats go to 1, and beyond where light is brighter than white, unless they are such whole numbers
-/// on average.
+/// Returns the sample that becomes white. Programs that keep 8 or 16 bits in wider samples leave the rest empty, so the
+/// range of whole numbers is that of as many bytes as the largest has. Floats range to 1, and beyond for light brighter
+/// than white, unless on average they are such whole numbers.
 fn scale(page: &Page, full: f64, extent: &Extent) -> f64 {
     const BYTES: [f64; 3] = [255.0, 65535.0, 16_777_215.0];
     let is_up_to_one = extent.largest <= 1.0 || extent.sum <= extent.count as f64;
@@ -146,7 +146,7 @@ impl Extent {
 }
 
 impl Kind {
-    /// Bits of a sample, not yet a number.
+    /// Returns the bits of a sample, not yet as a number.
     fn raw(self, row: &[u8], index: usize) -> u64 {
         let first = index * self.bits;
         if self.bits.is_multiple_of(8) {
@@ -176,13 +176,13 @@ impl Kind {
         }
     }
 
-    /// A sample as a part of the largest.
+    /// Returns a sample as a part of the largest.
     fn part(self, row: &[u8], index: usize) -> f64 {
         (self.value(row, index) / self.scale).clamp(0.0, 1.0)
     }
 }
 
-/// A float of 16 bits.
+/// Converts a float of 16 bits.
 fn half(bits: u16) -> f64 {
     let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
     let fraction = f64::from(bits & 0x3ff);

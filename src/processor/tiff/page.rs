@@ -1,4 +1,4 @@
-//! What one picture of a TIFF is made of, and which of them is the photo.
+//! The parts of a picture in a TIFF, and the choice of the picture that is the photo.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::processor::color::{Colors, Inks};
 use crate::processor::paint::Alpha;
 
-/// What samples stand for.
+/// The meaning of samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meaning {
     WhiteIsZero,
@@ -22,7 +22,7 @@ pub enum Meaning {
     },
 }
 
-/// How a sample's bits make a number.
+/// The number format of a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     Unsigned,
@@ -40,25 +40,25 @@ pub struct Page<'a> {
     pub format: Format,
     /// Samples of a pixel that are stored.
     pub samples: usize,
-    /// How the opacity relates to the colours, and which sample it is.
+    /// The relation of the opacity to the colours, and its sample's index.
     pub alpha: Option<(Alpha, usize)>,
-    /// Each sample in chunks of its own.
+    /// True if each sample has chunks of its own.
     pub is_planar: bool,
     pub compression: u64,
     /// Sides of a strip or tile.
     pub chunk_width: u32,
     pub chunk_height: u32,
-    /// Where strips or tiles lie in the file.
+    /// The strips' or tiles' places in the file.
     pub chunks: Vec<Range<u64>>,
     is_reduced: bool,
 }
 
-/// Compressions of which something has to be known here.
+/// Compressions that need special treatment here.
 pub const UNCOMPRESSED: u64 = 1;
 pub const JPEG: u64 = 7;
 
 impl Meaning {
-    /// Samples of a colour as stored.
+    /// Returns the samples of a colour as stored.
     pub fn samples(self) -> usize {
         match self {
             Self::WhiteIsZero | Self::BlackIsZero | Self::Palette => 1,
@@ -67,7 +67,7 @@ impl Meaning {
         }
     }
 
-    /// What it is painted with.
+    /// Returns the inks to paint it with.
     pub fn inks(self) -> Inks {
         match self {
             Self::WhiteIsZero | Self::BlackIsZero => Inks::Gray,
@@ -78,8 +78,9 @@ impl Meaning {
 }
 
 impl<'a> Page<'a> {
-    /// The photo among the pictures of a file: the first, unless that is a small copy of another; then the largest
-    /// that is none. What this program cannot read, such as a camera's raw data, does not count beside what it can.
+    /// Returns the photo among the pictures of a file: the first, unless that is a small copy of another; then the
+    /// largest that is not a copy. A picture that this program cannot read, such as a camera's raw data, counts only if
+    /// no other can be read.
     pub fn main(form: Form<'a>) -> Result<Self> {
         let mut pages: Vec<_> = form.directories().into_iter().map(Self::new).collect();
         let is_first = matches!(pages.first(), Some(Ok(first)) if !first.is_reduced);
@@ -92,7 +93,7 @@ impl<'a> Page<'a> {
                 _ => best,
             })
         };
-        best.unwrap_or_else(|| Err("the TIFF holds no picture".to_owned()))
+        best.unwrap_or_else(|| Err("the TIFF has no picture".to_owned()))
             .and_then(Self::with_chunks)
             .map_err(|reason| Error::Photo { reason })
     }
@@ -111,7 +112,9 @@ impl<'a> Page<'a> {
         let meaning = meaning(&directory)?;
         let samples = number(tag::SAMPLES_PER_PIXEL, 1) as usize;
         if samples < meaning.samples() || samples > MOST_SAMPLES {
-            return Err(format!("{samples} samples make no pixel of this TIFF"));
+            return Err(format!(
+                "a pixel of this TIFF cannot have {samples} samples"
+            ));
         }
         let is_tiled = directory.number(tag::TILE_OFFSETS).is_some();
         let (chunk_width, chunk_height) = if is_tiled {
@@ -121,7 +124,7 @@ impl<'a> Page<'a> {
             (width, rows as u32)
         };
         if width == 0 || height == 0 || chunk_width == 0 || chunk_height == 0 {
-            return Err(format!("a picture of {width}x{height} has no pixels"));
+            return Err(format!("the picture has no pixels: {width}x{height}"));
         }
         let page = Self {
             width,
@@ -160,7 +163,7 @@ impl<'a> Page<'a> {
             self.format == Format::Unsigned || self.bits.is_multiple_of(8) && self.bits != 24;
         if !bits.contains(&self.bits) || !is_whole || !is_number {
             return Err(format!(
-                "TIFF samples of {} bits are not read here",
+                "TIFF samples of {} bits are not supported",
                 self.bits
             ));
         }
@@ -168,7 +171,9 @@ impl<'a> Page<'a> {
             && self.compression != JPEG
             && self.directory.numbers(tag::YCBCR_SUBSAMPLING) != [1, 1];
         if is_sampled_coarsely {
-            return Err("TIFFs with coarse colour outside of JPEG are not read".to_owned());
+            return Err(
+                "TIFFs with subsampled colour outside of JPEG are not supported".to_owned(),
+            );
         }
         Ok(())
     }
@@ -177,37 +182,37 @@ impl<'a> Page<'a> {
         let planes = if self.is_planar { self.samples } else { 1 };
         let expected = u64::from(self.across()) * u64::from(self.down()) * planes as u64;
         if expected > MOST_NUMBERS as u64 {
-            return Err(format!("a TIFF in {expected} pieces is not read"));
+            return Err(format!("TIFFs in {expected} pieces are not supported"));
         }
         let is_tiled = self.directory.number(tag::TILE_OFFSETS).is_some();
         self.chunks = chunks(&self.directory, is_tiled);
         if (self.chunks.len() as u64) < expected {
-            return Err("the TIFF ends early: strips are missing".to_owned());
+            return Err("the TIFF is truncated: strips are missing".to_owned());
         }
         Ok(self)
     }
 
-    /// Tiles beside each other.
+    /// Returns the number of tiles side by side.
     pub fn across(&self) -> u32 {
         self.width.div_ceil(self.chunk_width)
     }
 
-    /// Strips or tiles below each other.
+    /// Returns the number of strips or tiles below each other.
     pub fn down(&self) -> u32 {
         self.height.div_ceil(self.chunk_height)
     }
 
-    /// Samples that a chunk has of each pixel.
+    /// Returns the samples that a chunk has of each pixel.
     pub fn samples_in_chunk(&self) -> usize {
         if self.is_planar { 1 } else { self.samples }
     }
 
-    /// Bytes of a row of a chunk.
+    /// Returns the bytes of a row of a chunk.
     pub fn row_bytes(&self) -> usize {
         (self.chunk_width as usize * self.samples_in_chunk() * self.bits).div_ceil(8)
     }
 
-    /// What it says of its colours.
+    /// Returns the colours that it declares.
     pub fn colors(&self) -> Colors {
         match self.directory.bytes(tag::ICC_PROFILE) {
             Some(profile) if !matches!(self.meaning, Meaning::Lab { .. }) => {
@@ -230,14 +235,16 @@ fn meaning(directory: &Directory) -> Result<Meaning, String> {
         Some(5) if directory.number(tag::INK_SET).unwrap_or(INKS_OF_PRINT) == INKS_OF_PRINT => {
             Ok(Meaning::Cmyk)
         }
-        Some(5) => {
-            Err("TIFFs in other inks than cyan, magenta, yellow and black are not read".into())
-        }
+        Some(5) => Err(
+            "TIFFs with inks other than cyan, magenta, yellow and black are not supported".into(),
+        ),
         Some(6) => Ok(Meaning::YCbCr),
         Some(8) => Ok(Meaning::Lab { is_shifted: false }),
         Some(9) => Ok(Meaning::Lab { is_shifted: true }),
-        Some(32803 | 34892) => Err("the raw data of a camera is not read".into()),
-        Some(other) => Err(format!("TIFFs with colours of kind {other} are not read")),
+        Some(32803 | 34892) => Err("raw camera data is not supported".into()),
+        Some(other) => Err(format!(
+            "TIFFs with colours of kind {other} are not supported"
+        )),
         None => Err("the TIFF does not say what its samples mean".into()),
     }
 }
@@ -247,7 +254,7 @@ fn bits(directory: &Directory) -> Result<usize, String> {
     match bits.split_first() {
         None => Ok(1),
         Some((first, rest)) if rest.iter().all(|bits| bits == first) => Ok(*first as usize),
-        Some(_) => Err("TIFFs whose samples differ in size are not read".to_owned()),
+        Some(_) => Err("TIFFs whose samples differ in size are not supported".to_owned()),
     }
 }
 
@@ -257,18 +264,18 @@ fn format(directory: &Directory, meaning: Meaning) -> Result<Format, String> {
         return Ok(Format::Unsigned);
     }
     if formats.iter().any(|format| *format != formats[0]) {
-        return Err("TIFFs whose samples differ in kind are not read".to_owned());
+        return Err("TIFFs whose samples differ in kind are not supported".to_owned());
     }
     match formats.first() {
         // 4 says that nobody knows.
         None | Some(1 | 4) => Ok(Format::Unsigned),
         Some(2) => Ok(Format::Signed),
         Some(3) => Ok(Format::Float),
-        Some(_) => Err("TIFFs of complex numbers are not read".to_owned()),
+        Some(_) => Err("TIFFs of complex numbers are not supported".to_owned()),
     }
 }
 
-/// A sample beside the colours is opacity only if the file says so.
+/// Returns the opacity sample, if any: a sample beside the colours is opacity only if the file says so.
 fn alpha(directory: &Directory, meaning: Meaning, samples: usize) -> Option<(Alpha, usize)> {
     const ASSOCIATED: u64 = 1;
     const UNASSOCIATED: u64 = 2;

@@ -1,4 +1,4 @@
-//! From stored samples to pixels that can be painted.
+//! Converts stored samples to pixels that can be painted.
 
 use super::directory::tag;
 use super::page::{Meaning, Page};
@@ -7,14 +7,14 @@ use crate::processor::color::{Inks, encoded};
 use crate::processor::paint::Alpha;
 use crate::processor::sample::Sample;
 
-/// Makes pixels of one picture's samples.
+/// Makes pixels from one picture's samples.
 pub struct Pixels<S> {
     meaning: Meaning,
     /// Samples of a pixel as stored.
     samples: usize,
     alpha: Option<(Alpha, usize)>,
     palette: Vec<[S; 3]>,
-    /// Parts of red, green and blue in a YCbCr's brightness.
+    /// Shares of red, green and blue in a YCbCr's brightness.
     luma: [f32; 3],
     row: Vec<S>,
 }
@@ -35,17 +35,17 @@ impl<S: Sample> Pixels<S> {
         })
     }
 
-    /// What the pixels are painted with.
+    /// Returns the inks to paint the pixels with.
     pub fn inks(&self) -> Inks {
         self.meaning.inks()
     }
 
-    /// How their opacity relates to their colours.
+    /// Returns the relation of their opacity to their colours.
     pub fn alpha(&self) -> Alpha {
         self.alpha.map_or(Alpha::Opaque, |(alpha, _)| alpha)
     }
 
-    /// The pixels of a row of samples.
+    /// Returns the pixels of a row of samples.
     pub fn gather<'a>(&'a mut self, samples: &'a [S]) -> &'a [S] {
         let colors = self.meaning.samples();
         let is_alpha_last = self.alpha.is_none_or(|(_, at)| at == colors);
@@ -79,7 +79,7 @@ impl<S: Sample> Pixels<S> {
     }
 }
 
-/// All reds, then all greens, then all blues, of 16 bits; some programs write 8 bits there.
+/// Reads the palette: all reds, then all greens, then all blues, of 16 bits; some programs write 8 bits there.
 fn palette<S: Sample>(page: &Page) -> Result<Vec<[S; 3]>> {
     let map = page.directory.numbers(tag::COLOR_MAP);
     let colors = 1 << page.bits;
@@ -126,7 +126,7 @@ fn rgb_of_ycbcr<S: Sample>(pixel: &[S], [red, green, blue]: [f32; 3]) -> [S; 3] 
     [r, g, b].map(|value| S::new(value.round().clamp(0.0, S::MAX as f32) as u32))
 }
 
-/// CIE L*a*b* under D50, as the ICC has it, to sRGB.
+/// Converts CIE L*a*b* under D50, as the ICC defines it, to sRGB.
 fn rgb_of_lab<S: Sample>(pixel: &[S], is_shifted: bool) -> [S; 3] {
     const D50: [f32; 3] = [0.9642, 1.0, 0.8249];
     // Bradford's adaptation to D65 is in it.
@@ -160,7 +160,7 @@ fn rgb_of_lab<S: Sample>(pixel: &[S], is_shifted: bool) -> [S; 3] {
     })
 }
 
-/// a* or b*: in 8 bits a whole number, in 16 bits one of 256ths.
+/// Returns a* or b*: in 8 bits a whole number, in 16 bits a number of 256ths.
 fn opponent<S: Sample>(sample: S, is_shifted: bool) -> f32 {
     let half = S::MAX.div_ceil(2);
     let unit = half as f32 / 128.0;

@@ -32,21 +32,21 @@ fn codings_that_no_decoder_reads_are_refused_in_plain_words() {
         file[frame] = process;
         reason(decode(&file))
     };
-    assert_eq!(with_process(0xc3), "lossless JPEGs are not read");
-    assert_eq!(with_process(0xcb), "lossless JPEGs are not read");
-    assert_eq!(with_process(0xc5), "hierarchical JPEGs are not read");
+    assert_eq!(with_process(0xc3), "lossless JPEGs are not supported");
+    assert_eq!(with_process(0xcb), "lossless JPEGs are not supported");
+    assert_eq!(with_process(0xc5), "hierarchical JPEGs are not supported");
 
     let mut deep = file.clone();
     deep[frame + 3] = 12;
     assert_eq!(
         reason(decode(&deep)),
-        "JPEGs of 12 bits a channel are not read"
+        "JPEGs with 12 bits per channel are not supported"
     );
 
     let odd_third = Coding::new(50, 40, Colours::Ycc, &[(3, 1), (2, 1), (1, 1)]).encode();
     assert_eq!(
         reason(decode(&odd_third)),
-        "its channels are sampled in a ratio that is not read"
+        "the sampling ratio of its channels is not supported"
     );
 }
 
@@ -88,7 +88,7 @@ fn a_tiny_file_with_ten_thousand_scans_is_refused_at_once() {
     file.splice(end..end, scan);
     assert_eq!(
         reason(decode(&file)),
-        "10001 scans are too many for a picture of its size"
+        "10001 scans are too many for a picture of this size"
     );
 }
 

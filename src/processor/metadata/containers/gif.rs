@@ -1,7 +1,7 @@
 //! GIF: XMP in an application extension.
 //!
-//! Its packet stands there without the lengths of blocks, and behind it a run of bytes that leads readers of blocks
-//! out of it again.
+//! The packet is stored without the lengths of blocks, and followed by a run of bytes that leads readers of blocks out
+//! of it again.
 
 use super::super::Block;
 
@@ -41,7 +41,7 @@ fn palette_bytes(flags: u8) -> usize {
     3 << ((flags & 7) + 1)
 }
 
-/// What follows a row of blocks, each with its length before it, up to an empty one.
+/// Skips blocks, each preceded by its length, up to an empty one, and returns what follows.
 fn skip_blocks(mut data: &[u8]) -> Option<&[u8]> {
     loop {
         let (length, rest) = data.split_first()?;

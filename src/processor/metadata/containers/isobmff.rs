@@ -1,11 +1,11 @@
-//! HEIC and AVIF: items of the `meta` box, which says of each what it is (`iinf`) and where it lies (`iloc`).
+//! HEIC and AVIF: items of the `meta` box, which lists their kinds (`iinf`) and places (`iloc`).
 
 use std::borrow::Cow;
 
 use super::super::Block;
 use super::joined;
 
-/// More items of metadata no photo has.
+/// The most items of metadata to read.
 const MAX_ITEMS: usize = 16;
 
 pub fn blocks(file: &[u8]) -> Vec<Block<'_>> {
@@ -32,7 +32,7 @@ fn items<'a>(file: &'a [u8], meta: &'a [u8]) -> Option<Vec<Block<'a>>> {
     Some(places.iter().filter_map(block).collect())
 }
 
-/// EXIF data, before which stands how far in they begin.
+/// Returns EXIF data, which follow their own offset.
 fn exif(item: &[u8]) -> Option<&[u8]> {
     let (offset, rest) = item.split_first_chunk()?;
     rest.get(u32::from_be_bytes(*offset) as usize..)
@@ -44,7 +44,7 @@ enum Kind {
     Xmp,
 }
 
-/// The items that are metadata.
+/// Returns the items that are metadata.
 fn listed_items(iinf: &[u8]) -> Option<Vec<(u32, Kind)>> {
     let mut header = Bytes(iinf);
     let version = header.uint(4)? >> 24;
@@ -70,12 +70,12 @@ fn listed_items(iinf: &[u8]) -> Option<Vec<(u32, Kind)>> {
     Some(items.take(MAX_ITEMS).collect())
 }
 
-/// Where an item lies.
+/// The place of an item.
 struct Place {
     item: u32,
-    /// In the box `idat` rather than in the file.
+    /// True if it lies in the box `idat` rather than in the file.
     in_item_data: bool,
-    /// Start and length of its pieces; length 0 is all that follows.
+    /// Start and length of its pieces; length 0 means everything that follows.
     extents: Vec<(u64, u64)>,
 }
 
@@ -92,7 +92,7 @@ impl Place {
     }
 }
 
-/// Where the `items` lie.
+/// Returns the places of the `items`.
 fn places(iloc: &[u8], items: &[(u32, Kind)]) -> Option<Vec<Place>> {
     let mut rest = Bytes(iloc);
     let version = rest.uint(4)? >> 24;
@@ -128,7 +128,7 @@ fn places(iloc: &[u8], items: &[(u32, Kind)]) -> Option<Vec<Place>> {
     Some(places)
 }
 
-/// What is still to be read.
+/// The bytes still to be read.
 struct Bytes<'a>(&'a [u8]);
 
 impl<'a> Bytes<'a> {
@@ -138,7 +138,7 @@ impl<'a> Bytes<'a> {
         Some(taken)
     }
 
-    /// A number of so many bytes, at most 8.
+    /// Reads a number of up to 8 bytes.
     fn uint(&mut self, bytes: usize) -> Option<u64> {
         let join = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
         Some(self.take(bytes)?.iter().fold(0, join))

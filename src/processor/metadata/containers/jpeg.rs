@@ -3,10 +3,10 @@
 use super::super::{Block, exif};
 use super::joined;
 
-/// What stands before XMP in a segment.
+/// The prefix of XMP in a segment.
 pub const XMP: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
 const EXTENDED_XMP: &[u8] = b"http://ns.adobe.com/xmp/extension/\0";
-/// What stands before Photoshop's resources.
+/// The prefix of Photoshop's resources.
 pub const PHOTOSHOP: &[u8] = b"Photoshop 3.0\0";
 
 const APP1: u8 = 0xe1;
@@ -38,13 +38,13 @@ pub fn blocks(file: &[u8]) -> Vec<Block<'_>> {
     blocks
 }
 
-/// EXIF data of a segment. A few bytes of something else may stand before them, as exiftool has seen.
+/// Returns a segment's EXIF data. A few other bytes may precede them, as exiftool has seen.
 fn exif(segment: &[u8]) -> Option<&[u8]> {
     let start = |at| exif::strip_prefix(segment.get(at..)?);
     (0..=4).find_map(start)
 }
 
-/// The packet of a segment. Programs have written other words before it than the standard's, or none.
+/// Returns a segment's packet. Programs have written other prefixes than the standard's, or none.
 fn xmp(segment: &[u8]) -> Option<&[u8]> {
     const STARTS: [&[u8]; 4] = [b"http", b"XMP\0", b"<?xpacket", b"<x:xmpmeta"];
     if !STARTS.iter().any(|start| segment.starts_with(start)) {

@@ -1,6 +1,6 @@
-//! Where metadata lies in files of each format.
+//! Finds metadata in files of each format.
 //!
-//! Readers here walk over headers and lengths, and leave the picture's data alone: a file of any size takes
+//! These readers walk over headers and lengths and do not touch the picture's data, so that a file of any size takes
 //! microseconds.
 
 mod gif;
@@ -13,10 +13,10 @@ use std::borrow::Cow;
 
 use super::Block;
 
-/// Longer pieces are not joined: nothing that is read here is as large.
+/// The most bytes to join: nothing that is read here is larger.
 const MAX_JOINED: usize = 16 << 20;
 
-/// The blocks of a file, those before others that count more.
+/// Returns the blocks of a file, the more important ones first.
 pub fn blocks(file: &[u8]) -> Vec<Block<'_>> {
     match file {
         [0xff, 0xd8, ..] => jpeg::blocks(file),
@@ -29,7 +29,7 @@ pub fn blocks(file: &[u8]) -> Vec<Block<'_>> {
     }
 }
 
-/// Pieces of a block as one; none if there are none, or too many.
+/// Joins the pieces of a block; none if there are none, or too many.
 fn joined<'a>(pieces: &[&'a [u8]]) -> Option<Cow<'a, [u8]>> {
     match pieces {
         [] => None,

@@ -1,4 +1,4 @@
-//! PNG: chunks, and what other formats' metadata became in them before there were chunks for that.
+//! PNG: chunks, and texts that held other formats' metadata before there were chunks for that.
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -8,7 +8,7 @@ use super::super::{Block, dates};
 use super::jpeg;
 use flate2::read::ZlibDecoder;
 
-/// What all texts of a file may unpack to, bytes. A text of a thousandth of that can claim it.
+/// The most that all texts of a file may unpack to, bytes. A text of a thousandth of that size can expand to it.
 const MAX_UNPACKED: u64 = 16 << 20;
 
 pub fn blocks(file: &[u8]) -> Vec<Block<'_>> {
@@ -30,7 +30,7 @@ pub fn blocks(file: &[u8]) -> Vec<Block<'_>> {
     blocks
 }
 
-/// When the file was last changed, in UTC.
+/// Reads the time of the file's last change, in UTC.
 fn clock(data: &[u8]) -> Option<Block<'static>> {
     let &[high, low, month, day, hour, minute, second] = data else {
         return None;
@@ -70,7 +70,7 @@ impl<'a> Text<'a> {
         })
     }
 
-    /// What it says, if that is of use. `room` is what may still be unpacked.
+    /// Returns the text's block, if it is of use. `room` is what may still be unpacked.
     fn block(&self, room: &mut u64) -> Option<Block<'a>> {
         let mut text = || String::from_utf8_lossy(&self.unpacked(room)).into_owned();
         let mut date = || dates::parse(&text());
@@ -122,8 +122,8 @@ impl<'a> Text<'a> {
     }
 }
 
-/// A block in hexadecimal digits below its name and its length, as `ImageMagick` writes it. The content tells what
-/// it is: the same name stands for several kinds.
+/// Reads a block in hexadecimal digits below its name and its length, as `ImageMagick` writes it. The content tells its
+/// kind, since the same name stands for several.
 fn profile(text: &[u8]) -> Option<Block<'static>> {
     let mut lines = text.trim_ascii_start().splitn(3, |byte| *byte == b'\n');
     let (_name, _length) = (lines.next()?, lines.next()?);
