@@ -3,12 +3,12 @@
 use std::error::Error;
 use std::fmt;
 
-/// Something that a user got wrong, and what to do about it in a line: what [`bridgetower::Error`] is for the library.
+/// A user's mistake, with one line on what to do about it: the programs' counterpart of [`bridgetower::Error`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Advised {
-    /// What is wrong.
+    /// The mistake.
     pub reason: String,
-    /// What to do.
+    /// The remedy.
     pub advice: &'static str,
 }
 

@@ -38,7 +38,7 @@ pub struct ModelArgs {
 }
 
 impl ModelArgs {
-    /// How to load a model with these settings.
+    /// The options for loading a model with these settings.
     pub fn options(&self) -> EngineOptions {
         keep_freed_memory();
         EngineOptions {
@@ -120,7 +120,7 @@ impl IndexArgs {
     }
 }
 
-/// [`CacheLevel`] by the words of the command line.
+/// [`CacheLevel`] as named on the command line.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum CacheArg {
     /// Nothing

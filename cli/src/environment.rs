@@ -1,8 +1,8 @@
 //! The command line, with the environment's variables as its defaults.
 //!
-//! clap takes a variable for as good as a flag. Here a flag wins: over the variable of its own, and over those of
-//! flags that it excludes. An empty variable is none, a switch takes 1, true, yes and on, and an error in a
-//! variable names that.
+//! clap treats a variable like a flag. Here a flag wins, over its own variable and over those of flags that it
+//! excludes. An empty variable counts as unset, a switch accepts 1, true, yes and on, and an error in a variable names
+//! the variable.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -13,20 +13,20 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, Parser};
 
-/// Why a command line is not one.
+/// The reason why a command line is refused.
 pub enum Refused {
-    /// As typed; or help is asked for.
+    /// The command line as typed is wrong, or asks for help.
     CommandLine(clap::Error),
-    /// For what the environment says.
+    /// A variable of the environment is wrong.
     Variable {
-        /// What is wrong.
+        /// The mistake.
         message: String,
         /// What to do about it.
         advice: String,
     },
 }
 
-/// What was read from variables.
+/// The values that were read from variables.
 #[derive(Debug, Default)]
 pub struct Variables(Vec<Variable>);
 
@@ -52,7 +52,7 @@ pub fn parse<P: Parser>(line: &[OsString]) -> Result<(P, Variables), Refused> {
     Ok((program, variables))
 }
 
-/// `error`; if it is help, then with the variables in it.
+/// Returns `error`; if it is a help text, with the variables in it.
 fn as_documented<P: Parser>(error: clap::Error, line: &[OsString]) -> clap::Error {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
@@ -66,7 +66,7 @@ fn as_documented<P: Parser>(error: clap::Error, line: &[OsString]) -> clap::Erro
     }
 }
 
-/// The command with those variables that count beside the flags that were typed.
+/// Returns the command with those variables that count, given the flags that were typed.
 fn with_variables(command: Command, typed: &BTreeSet<String>) -> Command {
     let excluded = excluded(&command, typed);
     let command = command.mut_args(|arg| {
@@ -85,7 +85,7 @@ fn with_variables(command: Command, typed: &BTreeSet<String>) -> Command {
     command.mut_subcommands(|command| with_variables(command, typed))
 }
 
-/// The arguments that may not stand beside those that were typed.
+/// Returns the arguments that conflict with those that were typed.
 fn excluded(command: &Command, typed: &BTreeSet<String>) -> BTreeSet<String> {
     let mut excluded = BTreeSet::new();
     for arg in command.get_arguments() {
@@ -104,14 +104,14 @@ fn without_variable(arg: Arg) -> Arg {
     arg.env(Resettable::Reset)
 }
 
-/// Applies `change` to all arguments of a command and of those below it.
+/// Applies `change` to all arguments of a command and of its subcommands.
 fn each(command: Command, change: &impl Fn(Arg) -> Arg) -> Command {
     command
         .mut_args(change)
         .mut_subcommands(|command| each(command, change))
 }
 
-/// The names of the arguments that came from `source`.
+/// Returns the names of the arguments that came from `source`.
 fn flags_of(matches: &ArgMatches, source: ValueSource) -> BTreeSet<String> {
     // clap names arguments of all commands below here too, and panics when it is asked about them (4.6).
     let here = matches.ids().map(clap::Id::as_str);
@@ -126,7 +126,7 @@ fn flags_of(matches: &ArgMatches, source: ValueSource) -> BTreeSet<String> {
     flags
 }
 
-/// An error that was none before the variables counted.
+/// Turns an error that occurs only with the variables into one that names its variable.
 fn blamed(error: clap::Error, command: &Command) -> Refused {
     let Some(ContextValue::String(shown)) = error.get(ContextKind::InvalidArg) else {
         return Refused::CommandLine(error);
@@ -141,18 +141,18 @@ fn blamed(error: clap::Error, command: &Command) -> Refused {
     let reason = match (error.source(), error.get(ContextKind::ValidValue)) {
         (Some(source), _) => source.to_string(),
         (None, Some(ContextValue::Strings(valid))) => format!("not one of {}", valid.join(", ")),
-        _ => "not a value that it takes".into(),
+        _ => "not a valid value".into(),
     };
     Refused::Variable {
         message: format!("{}={}: {reason}", variable.name, variable.value),
         advice: format!(
-            "unset it, or give {}, which counts instead; --help says what it takes",
+            "unset it, or give {}, which overrides it; --help says what is accepted",
             variable.flag
         ),
     }
 }
 
-/// The variables that are set, with the arguments that they stand for.
+/// Returns the variables that are set, with the arguments that they stand for.
 fn variables(command: &Command) -> Vec<(&Arg, Variable)> {
     let here = command.get_arguments().filter_map(|arg| {
         let name = arg.get_env()?;
@@ -177,13 +177,13 @@ impl Variables {
         Self(taken)
     }
 
-    /// The variable in place of a flag that nobody typed.
+    /// Returns the variable's name for a flag that was not typed.
     pub fn name_instead(&self, message: String) -> String {
         let variable = self.0.iter().find(|variable| variable.flag == message);
         variable.map_or(message, |variable| variable.name.clone())
     }
 
-    /// Says which flags in `text` are from the environment, if any.
+    /// Describes which flags in `text` come from the environment, if any.
     pub fn mentioned(&self, text: &str) -> Option<String> {
         let is_in = |flag: &str| {
             text.match_indices(flag).any(|(at, _)| {

@@ -1,4 +1,4 @@
-//! JSON for programs, of names that are not always text.
+//! JSON output; names of files are not always valid text.
 
 use std::io::Write;
 use std::path::Path;
@@ -10,23 +10,23 @@ use serde_json::Value;
 use crate::output::print;
 use crate::text::is_misleading;
 
-/// Prints `value` in a line.
+/// Prints `value` on one line.
 pub fn print_json(value: &Value) -> anyhow::Result<()> {
     print(|out| writeln!(out, "{}", json_line(value)))
 }
 
-/// `value` without a line break.
+/// Returns `value` as JSON without line breaks.
 pub fn json_line(value: &Value) -> String {
     plain(value.to_string())
 }
 
-/// Prints `value` over several lines.
+/// Prints `value` on several lines.
 pub fn print_pretty_json(value: &impl Serialize) -> anyhow::Result<()> {
     let text = serde_json::to_string_pretty(value)?;
     print(|out| writeln!(out, "{}", plain(text)))
 }
 
-/// What a terminal would obey, as JSON's own escapes: the same document, in which such characters are only in strings.
+/// Escapes what a terminal would obey. The document stays the same, since such characters occur only in strings.
 fn plain(json: String) -> String {
     let is_risky = |letter: char| letter != '\n' && is_misleading(letter);
     if !json.contains(is_risky) {
@@ -39,8 +39,8 @@ fn plain(json: String) -> String {
     json.chars().map(escaped).collect()
 }
 
-/// Puts a path into a JSON object: its text, and where it is not UTF-8 its bytes too, as `<key>_hex`. An export
-/// names photos in the same way.
+/// Puts a path into a JSON object: its text, and if it is not UTF-8 also its bytes, as `<key>_hex`. An export names
+/// photos in the same way.
 pub fn add_path(object: &mut Value, key: &str, path: &Path) {
     object[key] = path.to_string_lossy().into();
     if let Some(digits) = path_hex(path) {
@@ -48,8 +48,8 @@ pub fn add_path(object: &mut Value, key: &str, path: &Path) {
     }
 }
 
-/// Puts a list of paths into a JSON object. Where one is not UTF-8 there is a second list, `<key>_hex`, with null
-/// for those that are.
+/// Puts a list of paths into a JSON object. If any is not UTF-8, adds a second list, `<key>_hex`, with null for those
+/// that are.
 pub fn add_paths<'p>(object: &mut Value, key: &str, paths: impl IntoIterator<Item = &'p Path>) {
     let paths: Vec<&Path> = paths.into_iter().collect();
     let hex: Vec<_> = paths.iter().map(|path| path_hex(path)).collect();

@@ -1,4 +1,4 @@
-//! What `bt-index` and `bt-query` share: arguments, what they say and how, how they end.
+//! Code that `bt-index` and `bt-query` share: arguments, output, errors and exit codes.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)] // They panic where a pipe is closed or a disk is full.
 

@@ -1,4 +1,4 @@
-//! How a program ends: its exit code, and what it says of an error.
+//! The end of a program: its exit code, and its error message.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -12,15 +12,15 @@ use crate::environment::{self, Refused, Variables};
 use crate::output::{self, hint, tell};
 use crate::text::is_misleading;
 
-/// Something was done or found.
+/// The command succeeded, or found something.
 pub const DONE: u8 = 0;
 /// Nothing was found.
 pub const NOTHING_FOUND: u8 = 1;
 /// Something went wrong.
 pub const FAILED: u8 = 2;
 
-/// Runs a program: reads its command line and its variables, and turns the outcome into an exit code. Errors are a
-/// line with a hint; a reader of stdout that has seen enough is none.
+/// Runs a program: reads its command line and its variables, and turns the outcome into an exit code. Prints an error
+/// as one line with a hint; a closed stdout is not an error.
 pub fn main<P: Parser>(run: impl FnOnce(&P) -> anyhow::Result<u8>) -> ExitCode {
     let line: Vec<_> = std::env::args_os().collect();
     let (outcome, variables) = match environment::parse::<P>(&line) {
@@ -42,7 +42,7 @@ pub fn main<P: Parser>(run: impl FnOnce(&P) -> anyhow::Result<u8>) -> ExitCode {
     }
 }
 
-/// Writes the help or the version that was asked for to stdout, and what is wrong with a command line to stderr.
+/// Writes help or version to stdout, and errors of the command line to stderr.
 fn answer(error: &clap::Error) -> anyhow::Result<u8> {
     if matches!(
         error.kind(),
@@ -76,7 +76,7 @@ fn report(error: &anyhow::Error, variables: &Variables) {
     }
 }
 
-/// What to do about an error, in a line; empty where its message says it all.
+/// Returns one line of advice about an error; empty if its message is enough.
 pub fn advice(error: &anyhow::Error) -> &'static str {
     let known = |cause: &(dyn std::error::Error + 'static)| {
         let advised = cause.downcast_ref::<Advised>();
@@ -86,13 +86,13 @@ pub fn advice(error: &anyhow::Error) -> &'static str {
     error.chain().find_map(known).unwrap_or_default()
 }
 
-/// An error and its causes in one line.
+/// Returns an error and its causes in one line.
 pub fn message(error: &anyhow::Error) -> String {
     said_once(error.chain().map(ToString::to_string))
 }
 
-/// An error and its causes in one line. Many messages hold that of their cause, and a context may be the path that
-/// its error begins with.
+/// Joins messages into one line. Many messages contain that of their cause, and a context may be the path that its
+/// error begins with; neither is repeated.
 fn said_once(messages: impl Iterator<Item = String>) -> String {
     let mut parts: Vec<String> = Vec::new();
     for message in messages {

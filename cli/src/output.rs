@@ -1,4 +1,4 @@
-//! Data to stdout, all else to stderr; neither ends a program by a panic where it is closed or full.
+//! Data goes to stdout, everything else to stderr. Neither makes a program panic when it is closed or full.
 
 use std::fmt::Display;
 use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
@@ -8,7 +8,7 @@ use clap::Args;
 use crate::progress::{Progress, Unit};
 use crate::text::visible;
 
-/// How much to say on stderr.
+/// The amount of output on stderr.
 #[derive(Debug, Args)]
 pub struct OutputArgs {
     /// Show neither progress nor warnings
@@ -21,7 +21,7 @@ pub struct OutputArgs {
 }
 
 impl OutputArgs {
-    /// A progress bar on stderr, hidden where it would be noise.
+    /// Returns a progress bar on stderr, hidden with `--quiet`.
     pub fn progress(&self, unit: Unit) -> Progress {
         if self.quiet {
             return Progress::hidden(unit);
@@ -29,21 +29,21 @@ impl OutputArgs {
         Progress::new(unit)
     }
 
-    /// What came of a command, unless `--quiet`.
+    /// Prints a command's outcome, unless `--quiet`.
     pub fn say(&self, message: impl Display) {
         if !self.quiet {
             tell(message);
         }
     }
 
-    /// A warning, unless `--quiet`.
+    /// Prints a warning, unless `--quiet`.
     pub fn warn(&self, message: impl Display) {
         if !self.quiet {
             tell(format_args!("warning: {message}"));
         }
     }
 
-    /// A remark for `--verbose`.
+    /// Prints a remark with `--verbose`.
     pub fn note(&self, message: impl Display) {
         if self.verbose {
             tell(message);
@@ -51,19 +51,19 @@ impl OutputArgs {
     }
 }
 
-/// What to do about what went wrong.
+/// Prints advice after an error.
 pub fn hint(message: impl Display) {
     tell(format_args!("hint: {message}"));
 }
 
-/// A line on stderr.
+/// Prints a line on stderr.
 pub fn tell(message: impl Display) {
     let line = message.to_string();
     // Nothing is left to do where stderr itself is closed.
     let _ = writeln!(io::stderr(), "{}", visible(&line));
 }
 
-/// Writes to stdout, all of it or an error.
+/// Writes everything to stdout, or returns an error.
 pub fn print(write: impl FnOnce(&mut Stdout) -> io::Result<()>) -> anyhow::Result<()> {
     let mut out = Stdout(BufWriter::new(io::stdout().lock()));
     write(&mut out)?;
@@ -71,7 +71,7 @@ pub fn print(write: impl FnOnce(&mut Stdout) -> io::Result<()>) -> anyhow::Resul
     Ok(())
 }
 
-/// Stdout, whose errors say that they are its own.
+/// Stdout, with errors that name it.
 pub struct Stdout(BufWriter<StdoutLock<'static>>);
 
 impl Write for Stdout {
@@ -84,7 +84,7 @@ impl Write for Stdout {
     }
 }
 
-/// What could not be written, and why.
+/// A failure to write to stdout.
 #[derive(Debug)]
 struct Unwritten(io::Error);
 
@@ -100,7 +100,7 @@ pub(crate) fn named(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), Unwritten(error))
 }
 
-/// Whether the reader of stdout has gone, as `head` does when it has seen enough.
+/// Returns whether the reader of stdout has gone, as `head` does when it has read enough.
 pub(crate) fn has_no_reader(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| {
         let is_stdout = error

@@ -1,4 +1,4 @@
-//! One line on stderr that says how far something is, as wide as the terminal allows.
+//! A progress line on stderr, as wide as the terminal allows.
 
 use std::fmt::Write;
 use std::io::IsTerminal;
@@ -10,16 +10,16 @@ use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressStat
 
 use crate::text::{cut_right, visible, width};
 
-/// What is counted.
+/// The unit of progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
-    /// Things of this name, with how many a second.
+    /// Things of this name, with the number per second.
     Rate(&'static str),
     /// Things of this name.
     Things(&'static str),
-    /// Bytes, with how many a second.
+    /// Bytes, with the number per second.
     Bytes,
-    /// Nothing that would tell a reader anything: percent.
+    /// A percentage, where the unit means nothing to users.
     Parts,
 }
 
@@ -42,7 +42,7 @@ struct Words {
 }
 
 impl Progress {
-    /// A bar on stderr; none where that is no terminal.
+    /// Returns a bar on stderr; hidden if that is not a terminal.
     pub(crate) fn new(unit: Unit) -> Self {
         if !std::io::stderr().is_terminal() {
             return Self::hidden(unit);
@@ -52,7 +52,7 @@ impl Progress {
         progress
     }
 
-    /// A bar that nobody sees.
+    /// Returns a hidden bar.
     pub(crate) fn hidden(unit: Unit) -> Self {
         Self::on(ProgressBar::hidden(), unit)
     }
@@ -73,7 +73,7 @@ impl Progress {
         Self { bar, words }
     }
 
-    /// Says what is being done, and how much of it is; `total` is 0 where nobody knows.
+    /// Shows the current stage and how much of it is done; `total` is 0 if unknown.
     pub fn show(&self, stage: &str, done: u64, total: u64) {
         if self.enter(stage) {
             self.bar.reset();
@@ -82,22 +82,22 @@ impl Progress {
         self.bar.set_position(done);
     }
 
-    /// Adds to the end of the line.
+    /// Adds a remark to the end of the line.
     pub fn remark(&self, remark: &str) {
         self.words().remark = visible(remark).into_owned();
     }
 
-    /// Runs `write`, which may write to the terminal.
+    /// Runs `write`, which may write to the terminal, without the bar.
     pub fn suspend(&self, write: impl FnOnce()) {
         self.bar.suspend(write);
     }
 
-    /// Takes the line away.
+    /// Removes the line.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
     }
 
-    /// True if that is another stage than before, of which the time that is left says nothing.
+    /// Returns whether the stage is new; its remaining time is not known then.
     fn enter(&self, stage: &str) -> bool {
         let stage = visible(stage);
         let mut words = self.words();
@@ -119,7 +119,7 @@ impl Progress {
 /// The parts of a line.
 struct Shown {
     words: Words,
-    /// From 0 to 1; none where nobody knows.
+    /// From 0 to 1; none if unknown.
     fraction: Option<f32>,
     /// `1,234/4,321 photos`
     count: String,
@@ -162,7 +162,7 @@ impl Shown {
     }
 }
 
-/// No more digits than say something.
+/// Formats a rate with only its significant digits.
 fn rounded(rate: f64) -> String {
     match rate {
         _ if rate >= 9.95 => HumanCount(rate.round() as u64).to_string(),
@@ -174,7 +174,7 @@ fn rounded(rate: f64) -> String {
 const WIDEST_BAR: usize = 30;
 const SHORTEST_BAR: usize = 10;
 
-/// The line, of at most `columns`: first the bar gives way, then what is missed least.
+/// Returns the line in at most `columns`: first the bar shrinks, then the least important parts are left out.
 fn line(shown: &Shown, columns: usize) -> String {
     let Words { stage, remark } = &shown.words;
     let Some(fraction) = shown.fraction else {
@@ -201,7 +201,7 @@ fn line(shown: &Shown, columns: usize) -> String {
     cut_right(&shortest, columns).into_owned()
 }
 
-/// The rate stands before the time that is left, although it goes first.
+/// Joins the parts; the rate comes before the remaining time, although it is left out first.
 fn in_order(stage: &str, bar: &str, after: &[&str]) -> String {
     let at = |place: usize| after.get(place).copied().unwrap_or("");
     let parts = [stage, bar, at(0), at(2), at(1), at(3)];

@@ -1,4 +1,4 @@
-//! Text as a terminal shows it: nothing that it would obey, and no longer than a line.
+//! Text for a terminal: without anything that it would obey, and no longer than a line.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -7,8 +7,8 @@ use std::path::Path;
 use indicatif::HumanCount;
 use unicode_width::UnicodeWidthChar;
 
-/// `text` with what a terminal would obey, or what would make it show something else, written out: `\n`, `\x1b`,
-/// `\u{202e}`. Names of files and what cameras write into photos are other people's words.
+/// Returns `text` with everything escaped that a terminal would obey or be misled by: `\n`, `\x1b`, `\u{202e}`. Names
+/// of files and texts in photos come from other people.
 pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.contains(is_misleading) {
         return Cow::Borrowed(text);
@@ -28,13 +28,13 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// [`visible`] of a path; bytes that are no text are shown as `�`.
+/// Returns [`visible`] of a path; bytes that are not text are shown as `�`.
 pub fn visible_path(path: &Path) -> String {
     visible(&path.to_string_lossy()).into_owned()
 }
 
-/// Control characters (C0, DEL, C1), those that turn the direction of writing, and those that break a line or
-/// annotate it unseen.
+/// Returns whether a character is a control character (C0, DEL, C1), changes the direction of writing, or breaks a line
+/// or annotates it invisibly.
 pub(crate) fn is_misleading(letter: char) -> bool {
     letter.is_control()
         || matches!(
@@ -44,14 +44,14 @@ pub(crate) fn is_misleading(letter: char) -> bool {
         || matches!(letter, '\u{2066}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }
 
-/// A number and what it counts: `1 photo`, `2,345 photos`.
+/// Returns a number with its unit: `1 photo`, `2,345 photos`.
 pub fn counted(count: usize, thing: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{} {thing}{plural}", HumanCount(count as u64))
 }
 
-/// How many columns `text` takes at most. Terminals differ on what is made of several characters, as many emoji
-/// are: this is what it takes on those that show each by itself.
+/// Returns the columns that `text` takes at most. Terminals differ on symbols made of several characters, as many emoji
+/// are; this is their width where each character is shown by itself.
 pub fn width(text: &str) -> usize {
     text.chars().map(columns).sum()
 }
@@ -64,7 +64,7 @@ fn columns(letter: char) -> usize {
     }
 }
 
-/// `text`, or as much of its beginning as `most` columns have room for.
+/// Returns `text`, or as much of its beginning as fits into `most` columns.
 pub fn cut_right(text: &str, most: usize) -> Cow<'_, str> {
     if width(text) <= most {
         return Cow::Borrowed(text);
@@ -75,8 +75,8 @@ pub fn cut_right(text: &str, most: usize) -> Cow<'_, str> {
     })
 }
 
-/// `path`, or as much of it as `most` columns have room for: the end, since folders have much in common, and of a
-/// longer file name its beginning and its end.
+/// Returns `path`, or as much of it as fits into `most` columns: the end, since folders have much in common; and of a
+/// longer file name, its beginning and its end.
 pub fn cut_path(path: &str, most: usize) -> Cow<'_, str> {
     if width(path) <= most {
         return Cow::Borrowed(path);

@@ -1,4 +1,4 @@
-//! `bt-index check-precision`: the library's comparison of number formats, on photos and texts that the user names.
+//! `bt-index check-precision`: compares number formats on photos and texts that the user names.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::args::{CheckPrecisionArgs, Program};
 
-/// What is asked where the user has no texts.
+/// The queries if the user gives none.
 const QUERIES: [&str; 8] = [
     "a person",
     "a group of people at a table",
@@ -77,7 +77,7 @@ pub fn check_precision(program: &Program, args: &CheckPrecisionArgs) -> anyhow::
     Ok(DONE)
 }
 
-/// The model in the formats to be compared with f32: in the one asked for, or in the default one and int8.
+/// Loads the model in the formats to compare with f32: the requested one, or the default one and int8.
 fn formats(
     asked: Precision,
     load: impl Fn(Precision) -> anyhow::Result<Engine>,
@@ -92,15 +92,15 @@ fn formats(
     }
     formats.retain(|engine| engine.model().number_format() != "f32");
     let reason = if asked == Precision::Auto {
-        "this machine computes in f32 only: there is nothing to compare"
+        "this machine computes only in f32: there is nothing to compare"
     } else {
-        "f32 is what the others are compared with: give --precision bf16 or int8"
+        "the others are compared with f32: give --precision bf16 or int8"
     };
     ensure!(!formats.is_empty(), reason);
     Ok(formats)
 }
 
-/// Which photos and which texts.
+/// The photos and texts to compare on.
 struct Material {
     photos: Vec<PathBuf>,
     texts: Vec<String>,
@@ -155,7 +155,7 @@ fn lines(file: &Path) -> anyhow::Result<Vec<String>> {
     Ok(texts)
 }
 
-/// `count` of the items, as far from each other as they can be; the same ones every time.
+/// Returns `count` of the items, spread evenly; the same ones every time.
 fn evenly<T: Clone>(items: &[T], count: usize) -> Vec<T> {
     let count = count.min(items.len());
     (0..count)
@@ -185,7 +185,7 @@ impl Report<'_> {
     }
 
     /// ```text
-    /// 64 photos and 8 texts, built in (--texts FILE asks your own); model demo
+    /// 64 photos and 8 texts, built in (--texts FILE uses your own); model demo
     /// f32: 279.69 photos a second, 359.49 pairs
     ///
     /// int8 keeps your order: use --precision int8
@@ -196,7 +196,7 @@ impl Report<'_> {
     /// ```
     fn print(&self, out: &mut impl Write) -> std::io::Result<()> {
         let built_in = if self.material.are_texts_built_in {
-            ", built in (--texts FILE asks your own)"
+            ", built in (--texts FILE uses your own)"
         } else {
             ""
         };

@@ -1,4 +1,4 @@
-//! `bt-index compact`: the library's, with a progress bar, Ctrl-C and a report.
+//! `bt-index compact`, with a progress bar, Ctrl-C and a report.
 
 use bridgetower::Error;
 use bridgetower::index::{CompactEvent, CompactReport};
@@ -24,7 +24,7 @@ pub fn compact(program: &Program, as_json: bool) -> anyhow::Result<u8> {
     });
     bar.finish();
     let report = match outcome {
-        Err(Error::Cancelled) => anyhow::bail!("stopped; the index is as good as before"),
+        Err(Error::Cancelled) => anyhow::bail!("stopped; the index works as before"),
         outcome => outcome?,
     };
     if as_json {
@@ -42,10 +42,10 @@ pub fn compact(program: &Program, as_json: bool) -> anyhow::Result<u8> {
 
 fn describe(report: &CompactReport) -> String {
     let done = match (report.rebuilt_graph, report.rewrote_store) {
-        (true, true) => "graph and store are new",
-        (true, false) => "the graph is new",
-        (false, true) => "the store is new",
-        (false, false) => "graph and store were fine",
+        (true, true) => "rebuilt the graph, rewrote the store",
+        (true, false) => "rebuilt the graph",
+        (false, true) => "rewrote the store",
+        (false, false) => "graph and store needed nothing",
     };
     format!(
         "{} before, {} now: {done}",

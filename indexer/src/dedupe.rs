@@ -1,4 +1,4 @@
-//! `bt-index dedupe`: the library's groups of duplicates as a table or as JSON.
+//! `bt-index dedupe`: groups of duplicates as a table or as JSON.
 
 use std::io::Write;
 
@@ -85,7 +85,7 @@ fn summary(found: &Duplicates) -> String {
     let groups = found.groups.len();
     let waste = found.groups.iter().map(DuplicateGroup::waste).sum();
     let twice = match groups {
-        0 => "no photo is there twice".to_owned(),
+        0 => "no duplicates".to_owned(),
         _ => format!(
             "{}, {} beside the best of each",
             counted(groups, "group"),

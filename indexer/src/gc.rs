@@ -1,4 +1,4 @@
-//! `bt-index gc`: the library's, with a report.
+//! `bt-index gc`, with a report.
 
 use bridgetower::cache::{Garbage, GcOptions, GcReport};
 use bridgetower::search::DEFAULT_RERANKER;

@@ -72,7 +72,7 @@ fn describe(out: &mut impl Write, dir: &Path, status: &Status) -> io::Result<()>
         0 => writeln!(out, "graph    none: searches compare every photo")?,
         rows => writeln!(
             out,
-            "graph    {}, {} of them deleted; newer ones, compared one by one: {}",
+            "graph    {}, {} of them deleted; newer ones, which searches compare one by one: {}",
             counted(rows, "vector"),
             count(status.dead_rows),
             count(status.tail_rows)
@@ -86,7 +86,7 @@ fn describe(out: &mut impl Write, dir: &Path, status: &Status) -> io::Result<()>
         let bytes = HumanBytes(status.rebuild_bytes);
         writeln!(
             out,
-            "rebuild  begun, {bytes} so far: bt-index build --rebuild goes on with it"
+            "rebuild  not finished, {bytes} so far: bt-index build --rebuild continues it"
         )?;
     }
     match status.builder {
@@ -134,7 +134,7 @@ pub fn verify(program: &Program, as_json: bool) -> anyhow::Result<u8> {
         reason: report.problems.join("; "),
     };
     hint(if report.needs_graph {
-        "bt-index compact builds the graph anew; nothing has to be embedded again"
+        "bt-index compact rebuilds the graph; nothing has to be embedded again"
     } else {
         damaged.hint()
     });

@@ -1,4 +1,4 @@
-//! `bt-index`: builds and keeps the photo index that `bt-query` searches.
+//! `bt-index`: builds and maintains the photo index that `bt-query` searches.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)] // They panic where a pipe is closed or a disk is full.
 

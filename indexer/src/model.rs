@@ -1,4 +1,4 @@
-//! `bt-index model`: packed weights, made and removed.
+//! `bt-index model`: makes and removes packed weights.
 
 use std::fs;
 
@@ -16,7 +16,7 @@ pub fn run(program: &Program, args: &ModelCommandArgs) -> anyhow::Result<u8> {
             match engine.prepare()? {
                 Some((dir, bytes)) => format!("{} in {}", HumanBytes(bytes), dir.display()),
                 None => {
-                    "nothing to do: weights are packed for CPUs with AVX2 or AVX-512 only".into()
+                    "nothing to do: weights are packed only for CPUs with AVX2 or AVX-512".into()
                 }
             }
         }

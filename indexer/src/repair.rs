@@ -1,4 +1,4 @@
-//! `bt-index verify --repair`: the library's, with a progress bar, Ctrl-C and a report.
+//! `bt-index verify --repair`, with a progress bar, Ctrl-C and a report.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ pub fn repair(program: &Program, as_json: bool) -> anyhow::Result<u8> {
     });
     bar.finish();
     let report = match outcome {
-        Err(Error::Cancelled) => anyhow::bail!("stopped; run it again to mend the rest"),
+        Err(Error::Cancelled) => anyhow::bail!("stopped; run it again to repair the rest"),
         outcome => outcome?,
     };
     let left = index.verify()?.problems;
@@ -80,14 +80,14 @@ fn describe(out: &mut impl Write, report: &RepairReport, left: &[String]) -> io:
         let path = visible_path(path);
         writeln!(
             out,
-            "the damaged store is kept in {path}; delete it when you like"
+            "the damaged store is kept in {path}; you can delete it"
         )?;
     }
     let photos = counted(report.photos, "photo");
     if report.problems.is_empty() {
-        writeln!(out, "nothing to mend: {photos}")
+        writeln!(out, "nothing to repair: {photos}")
     } else if left.is_empty() {
-        writeln!(out, "mended: {photos}; {}", what_is_left_to_do(report))
+        writeln!(out, "repaired: {photos}; {}", what_is_left_to_do(report))
     } else {
         Ok(())
     }
@@ -96,9 +96,9 @@ fn describe(out: &mut impl Write, report: &RepairReport, left: &[String]) -> io:
 fn what_is_left_to_do(report: &RepairReport) -> String {
     match report.lost {
         Some(0) => "nothing is lost".into(),
-        Some(1) => "1 photo is lost, and bt-index build embeds it again".into(),
+        Some(1) => "1 photo is lost; bt-index build embeds it again".into(),
         Some(lost) => format!(
-            "{} are lost, and bt-index build embeds them again",
+            "{} are lost; bt-index build embeds them again",
             counted(lost, "photo")
         ),
         None => "bt-index build embeds again what was newer than the published state".into(),

@@ -1,4 +1,4 @@
-//! `bt-index export` and `import`: the library's, with a progress bar and Ctrl-C.
+//! `bt-index export` and `import`, with a progress bar and Ctrl-C.
 
 use std::path::Path;
 
@@ -49,7 +49,7 @@ pub fn import(program: &Program, source: &Path) -> anyhow::Result<u8> {
     bar.finish();
     let report = match outcome {
         Err(Error::Cancelled) if index.status().is_ok() => anyhow::bail!(
-            "stopped; all photos are in the index, and the next build makes its graph"
+            "stopped; all photos are in the index, and the next build builds its graph"
         ),
         Err(Error::Cancelled) => anyhow::bail!("stopped; nothing was imported"),
         outcome => outcome?,

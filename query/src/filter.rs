@@ -82,7 +82,7 @@ fn with_flags(filter: &Filter, error: Error) -> anyhow::Error {
     }
     Advised {
         reason: error.to_string(),
-        advice: "--before leaves out the time it names: --after 2023 --before 2024 is the year 2023, --after 2024-06-15 --before 2024-06-16 one day",
+        advice: "--before excludes the time it names: --after 2023 --before 2024 is the year 2023, --after 2024-06-15 --before 2024-06-16 one day",
     }
     .into()
 }

@@ -1,4 +1,4 @@
-//! Events of the file system, and how they wake the watch.
+//! File system events, which wake the watch.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -7,18 +7,18 @@ use std::time::{Duration, Instant};
 use bridgetower::ingest::concerns_build;
 use notify::{Config, ErrorKind, Event, RecommendedWatcher, RecursiveMode, Watcher};
 
-/// Changes that do not end are looked at after so long.
+/// The longest wait for continuous changes to end.
 const LONGEST_BURST: Duration = Duration::from_secs(30);
 
-/// The operating system's events of some folders.
+/// The operating system's events for some folders.
 pub struct Events {
     watcher: RecommendedWatcher,
     bell: Arc<Bell>,
 }
 
 impl Events {
-    /// Rings `bell` for whatever may change a build, but for changes of the index in `index`. `None`, with a
-    /// problem to tell, where the system has no events left to give.
+    /// Rings `bell` for whatever may change a build, except for changes of the index in `index`. Returns `None`, with a
+    /// problem to report, if the system has no more watches to give.
     pub fn new(index: &Path, bell: &Arc<Bell>, follow: bool) -> Option<Self> {
         let index = index.canonicalize().unwrap_or_else(|_| index.to_owned());
         let ringing = Arc::clone(bell);
@@ -74,7 +74,7 @@ pub struct Bell {
 
 #[derive(Default)]
 struct State {
-    /// The first and the last change that nobody has looked at.
+    /// The first and the last change that no scan has seen.
     changes: Option<(Instant, Instant)>,
     is_stopped: bool,
     has_lost_events: bool,
@@ -82,7 +82,7 @@ struct State {
 }
 
 impl Bell {
-    /// Something changed.
+    /// Reports a change.
     pub fn ring(&self) {
         let now = Instant::now();
         let mut state = self.lock();
@@ -91,19 +91,19 @@ impl Bell {
         self.rung.notify_all();
     }
 
-    /// The watch shall end.
+    /// Ends the watch.
     pub fn stop(&self) {
         self.lock().is_stopped = true;
         self.rung.notify_all();
     }
 
-    /// A scan begins, which sees all changes up to here.
+    /// Forgets all changes so far: a scan is starting, which sees them.
     pub fn forget(&self) {
         self.lock().changes = None;
     }
 
-    /// Waits until changes were followed by `settle` without any, or went on for long, or the watch shall end;
-    /// false if none of that came before `until`.
+    /// Waits until changes were followed by `settle` without any, or went on for long, or the watch ends. Returns false
+    /// if nothing of that happened before `until`.
     pub fn wait(&self, until: Instant, settle: Duration) -> bool {
         let mut state = self.lock();
         loop {
@@ -122,7 +122,7 @@ impl Bell {
         }
     }
 
-    /// Waits for some time, or until the watch shall end.
+    /// Waits for some time, or until the watch ends.
     pub fn pause(&self, time: Duration) {
         let end = Instant::now() + time;
         let mut state = self.lock();
@@ -134,19 +134,19 @@ impl Bell {
         }
     }
 
-    /// Whether the system has lost events since this was last asked.
+    /// Returns whether the system has lost events since the last call.
     pub fn has_lost_events(&self) -> bool {
         std::mem::take(&mut self.lock().has_lost_events)
     }
 
-    /// What went wrong since this was last asked, for people.
+    /// Returns the problems since the last call, for people.
     pub fn problems(&self) -> Vec<String> {
         std::mem::take(&mut self.lock().problems)
     }
 
     fn tell(&self, error: &notify::Error) {
         let problem = match &error.kind {
-            ErrorKind::MaxFilesWatch => "the system's limit of watched folders is reached, so changes in some are \
+            ErrorKind::MaxFilesWatch => "the system's limit for watched folders is reached, so changes in some are \
                  noticed only every --rescan seconds; raise it with sysctl fs.inotify.max_user_watches=1048576"
                 .to_owned(),
             // A folder that goes while it is being followed.

@@ -1,4 +1,4 @@
-//! What a watch says: lines for people on stderr, or for programs on stdout.
+//! The output of a watch: lines for people on stderr, or for programs on stdout.
 
 use std::path::Path;
 use std::time::Duration;
@@ -27,7 +27,7 @@ impl<'a> Log<'a> {
     ) -> anyhow::Result<()> {
         let folders: Vec<_> = folders.collect();
         let words = format!(
-            "following {}, {} in the index",
+            "watching {}, {} in the index",
             folders
                 .iter()
                 .map(|folder| folder.to_string_lossy())
@@ -56,7 +56,7 @@ impl<'a> Log<'a> {
 
     pub fn back(&self, folder: &Path) -> anyhow::Result<()> {
         let path = folder.to_string_lossy();
-        let words = format!("{path} is there again");
+        let words = format!("{path} is back");
         let mut fields = json!({"event": "back"});
         add_path(&mut fields, "folder", folder);
         self.say(&words, &fields)

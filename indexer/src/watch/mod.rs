@@ -6,8 +6,8 @@
 //! a folder comes or goes ─┘
 //! ```
 //!
-//! Events are hints: what a build does follows from the scan alone, so none that is lost, late or of no use does
-//! harm. Between builds the index is open to others, and nothing of it is held.
+//! Events are only hints: what a build does depends on the scan alone, so lost, late and useless events do no harm.
+//! Between builds other processes can use the index, and nothing of it is kept open.
 
 mod events;
 mod log;
@@ -28,14 +28,14 @@ use self::log::Log;
 use crate::args::{Program, WatchArgs};
 use crate::build::{Job, Screen, about_links, on_interrupt};
 
-/// Pause between two looks at whether a folder came or went, and between two attempts to open an index that
-/// another process is changing.
+/// The pause between two checks whether a folder came or went, and between two attempts to open an index that another
+/// process is changing.
 const LOOK: Duration = Duration::from_secs(2);
-/// A model that had nothing to do for so long is let go.
+/// A model that had nothing to do for this long is unloaded.
 const KEEP_MODEL: Duration = Duration::from_secs(300);
-/// Surveys for the sake of files that are being written may take one part in this many of the time.
+/// Surveys of files that are still being written may take one part in this many of the time.
 const SURVEY_SHARE: u32 = 20;
-/// The next scan after events were lost.
+/// The time until the next scan after events were lost.
 const AFTER_LOSS: Duration = Duration::from_secs(60);
 
 pub fn watch(program: &Program, args: &WatchArgs) -> anyhow::Result<u8> {
@@ -75,7 +75,7 @@ pub fn watch(program: &Program, args: &WatchArgs) -> anyhow::Result<u8> {
     Ok(DONE)
 }
 
-/// The folders to follow. One that the index does not know yet must be there: its name may be misspelt.
+/// Returns the folders to watch. One that the index does not know yet must exist, since its name may be misspelt.
 fn followed(job: &Job) -> Result<Vec<Folder>, Error> {
     if job.folders.is_empty() {
         return Err(Error::NoFolders);
@@ -110,28 +110,28 @@ struct Watch<'a> {
     engine: Option<Engine>,
     last_build: Instant,
     survey_took: Duration,
-    /// What the last build left out, and why: told once.
+    /// The files that the last build left out, and why; reported once.
     skipped: HashSet<(PathBuf, String)>,
-    /// The links that it passed over: told when they change.
+    /// The links that it did not follow; reported when they change.
     links: Vec<PathBuf>,
     photos: usize,
-    /// Whether the index has still to be built anew.
+    /// True while the index is still to be rebuilt.
     rebuild: bool,
 }
 
-/// What a look at the folders came to.
+/// The result of a look at the folders.
 struct Seen {
-    /// Whether files were left for later.
+    /// True if files were left for later.
     again: bool,
     away: Vec<AwayFolder>,
 }
 
-/// A folder that is followed.
+/// A watched folder.
 struct Folder {
     path: PathBuf,
-    /// What was there when it was last looked at; another drive at the same place is another folder.
+    /// The folder that was there at the last look; another drive at the same place is another folder.
     identity: Option<Identity>,
-    /// Whether it was said that there is nothing to follow.
+    /// True once its absence was reported.
     is_away: bool,
 }
 
@@ -158,7 +158,7 @@ impl Watch<'_> {
         }
     }
 
-    /// Builds the folders that are there, if anything in them differs from the index, or `anyway`. True if
+    /// Builds the folders that are there, if anything in them differs from the index, or `anyway`. Returns whether
     /// files were left for later.
     fn update(&mut self, anyway: bool) -> anyhow::Result<bool> {
         self.bell.forget();
@@ -166,7 +166,7 @@ impl Watch<'_> {
         for i in 0..self.folders.len() {
             match self.folders[i].identity {
                 Some(_) => present.push(self.folders[i].path.clone()),
-                None => self.miss(i, "it is not there")?,
+                None => self.miss(i, "the folder is missing")?,
             }
         }
         while !present.is_empty() {
@@ -275,7 +275,7 @@ impl Watch<'_> {
         self.links.clone_from(&report.links);
     }
 
-    /// Opens the index as soon as no other process has it open for changes.
+    /// Opens the index once no other process has it open for changes.
     fn open(&mut self, engine: &Engine) -> anyhow::Result<IndexWriter> {
         let model = engine.identity()?;
         let mut is_told = false;
@@ -295,7 +295,7 @@ impl Watch<'_> {
         }
     }
 
-    /// The report without what the build before has told already.
+    /// Returns the report without what the previous one already said.
     fn news(&mut self, report: BuildReport) -> BuildReport {
         self.job.options.broken = report.broken.clone();
         let all: HashSet<_> = report.skipped.iter().cloned().collect();
@@ -307,7 +307,7 @@ impl Watch<'_> {
         }
     }
 
-    /// Returns when there is reason to look again: changes, the time, a folder that came or went, Ctrl-C.
+    /// Waits for a reason to look again: changes, the time, a folder that came or went, Ctrl-C.
     fn wait(&mut self, again: bool) {
         let now = Instant::now();
         let settle = Duration::from_secs(self.args.settle);
@@ -332,7 +332,7 @@ impl Watch<'_> {
         }
     }
 
-    /// Follows the events of folders that came; true if any came or went.
+    /// Watches the events of folders that came. Returns whether any came or went.
     fn look_at_folders(&mut self) -> bool {
         let mut is_other = false;
         for folder in &mut self.folders {
@@ -364,7 +364,7 @@ fn has_news(report: &BuildReport) -> bool {
     report.embedded + report.recognised + report.removed + report.skipped.len() > 0
 }
 
-/// Where there are no photos, or nothing that can be read.
+/// Returns the folder that holds no photos, or cannot be read.
 fn nothing_at(error: &Error) -> Option<&Path> {
     match error {
         Error::NoFolder { path }
@@ -379,12 +379,12 @@ fn is(error: &anyhow::Error, kind: impl Fn(&Error) -> bool) -> bool {
     error.downcast_ref().is_some_and(kind)
 }
 
-/// Errors name folders without links.
+/// Compares a folder with one named by an error, which has no links in its path.
 fn is_same(folder: &Path, named: &Path) -> bool {
     folder == named || folder.canonicalize().is_ok_and(|path| path == named)
 }
 
-/// Tells a folder from another one that takes its place, as when a drive is mounted there.
+/// Distinguishes a folder from one that takes its place, as when a drive is mounted there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Identity(u64, u64);
 
@@ -396,7 +396,7 @@ impl Identity {
         Some(Self(metadata.dev(), metadata.ino()))
     }
 
-    /// Other systems only say whether it is there.
+    /// Other systems only tell whether it exists.
     #[cfg(not(unix))]
     fn of(folder: &Path) -> Option<Self> {
         folder.exists().then_some(Self(0, 0))

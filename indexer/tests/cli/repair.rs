@@ -41,7 +41,7 @@ fn a_damaged_store_is_replaced_and_nothing_is_embedded_again() {
     let output = world.bt_index(["verify", "--repair"]).assert().success();
     let text = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
     assert!(
-        text.contains("was damaged: ") && text.contains("mended: 5 photos"),
+        text.contains("was damaged: ") && text.contains("repaired: 5 photos"),
         "{text}"
     );
     let kept = world.index().join("store.damaged-1");

@@ -110,7 +110,7 @@ fn exports_and_imports_overwrite_nothing() {
     assert_eq!(world.build()["unchanged"], 5);
     refused(
         &mut world.bt_index(["import", "out"]),
-        "there is an index at",
+        "there is already an index at",
         "--index",
     );
     refused(

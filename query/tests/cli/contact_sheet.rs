@@ -148,7 +148,7 @@ fn a_sheet_is_png_or_jpeg_in_a_folder_that_exists() {
     let world = world();
     refused(
         &mut world.bt_query(["a cat", "--contact-sheet", "sheet.gif"]),
-        "ends in .png or .jpg",
+        "must end in .png or .jpg",
     );
     refused(
         &mut world.bt_query(["a cat", "--contact-sheet", "nowhere/sheet.png"]),

@@ -199,7 +199,7 @@ fn faulty_files_are_refused() {
     let dir = world();
     refused(&mut eval(dir.path(), &["nowhere.jsonl"]), "nowhere.jsonl");
     for (content, what) in [
-        ("", "names no picture"),
+        ("", "lists no pictures"),
         (
             "{\"image\": \"red.png\", \"caption\": \"x\"}\n{\"image\"\n",
             "line 2",

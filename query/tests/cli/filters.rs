@@ -232,7 +232,7 @@ fn impossible_filters_are_refused_with_what_is_possible() {
         (&["--near", "48.8,2.3,nan"], "NaN km", "48.858"),
         (
             &["--after", "2024-13"],
-            "--after: \"2024-13\" is no date",
+            "--after: \"2024-13\" is not a date",
             "2024-06-15",
         ),
         (
@@ -242,13 +242,13 @@ fn impossible_filters_are_refused_with_what_is_possible() {
         ),
         (
             &["--after", "2024", "--before", "2023"],
-            "nothing is captured",
+            "no photo can be captured",
             "--after 2023 --before 2024",
         ),
         (
             &["--after", "2024", "--before", "2024"],
-            "nothing is captured",
-            "leaves out",
+            "no photo can be captured",
+            "excludes",
         ),
         (
             &["--path", "*.jpg", "--path", "IMG_[0-9"],
@@ -257,7 +257,7 @@ fn impossible_filters_are_refused_with_what_is_possible() {
         ),
         (&["--path", "./x.jpg"], "--path: \"./x.jpg\"", "2023/**"),
         (&["--min-size", "huge"], "--min-size: \"huge\"", "12MP"),
-        (&["--camera", ""], "camera has no name", "iphone"),
+        (&["--camera", ""], "camera's name is empty", "iphone"),
     ];
     for (filters, what, hint) in cases {
         let mut command = super::bt_query();

@@ -82,7 +82,7 @@ fn a_model_that_was_moved_is_asked_for_and_taken() {
     std::fs::rename(&old, &new).expect("moves");
     let stderr = refused(
         &mut world.bt_query(["a cat"]),
-        "there is no such folder any more",
+        "that folder no longer exists",
     );
     assert!(
         stderr.contains("hint: if it was moved, --model"),
@@ -124,7 +124,7 @@ fn a_damaged_head_is_an_error_and_no_score() {
     };
     let world = World::new();
     let no_number = |command: &mut assert_cmd::Command| {
-        let stderr = refused(command, "computes to no number");
+        let stderr = refused(command, "came out as NaN or infinite");
         assert!(stderr.contains("--precision f32"), "{stderr}");
     };
     let matching = spoilt("itm_score.fc.bias");
