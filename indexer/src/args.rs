@@ -239,7 +239,7 @@ pub struct WatchArgs {
     pub no_events: bool,
 }
 
-/// How to recognize a file that has not changed.
+/// How to recognise a file that has not changed.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
     /// Read every file and compare its content, whatever its size and times; with watch, at the first build

@@ -437,7 +437,7 @@ mod tests {
             ),
             (
                 r#"{"image": "b.jpg", "caption": "x"}"#,
-                "b.jpg (--images says",
+                "b.jpg (--images gives",
             ),
             (r#"{"caption": "x"}"#, "line 2: \"image\" is missing"),
             (

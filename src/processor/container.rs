@@ -48,7 +48,7 @@ impl Header {
 }
 
 impl Container {
-    /// Recognizes the format by the content, since names can be wrong.
+    /// Recognises the format by the content, since names can be wrong.
     pub fn of(file: &[u8]) -> Result<Self> {
         if is_heif(file) {
             return Ok(Self::Heif);
