@@ -13,9 +13,7 @@ use bridgetower::ingest::{
     AwayFolder, BuildEvent, BuildOptions, BuildReport, find_photos, indexed_path,
 };
 use bridgetower::{Engine, Error, Index};
-use bt_cli::{
-    DEFAULT_MODEL, DONE, OutputArgs, Progress, Unit, add_path, add_paths, counted, print_json, tell,
-};
+use bt_cli::{DEFAULT_MODEL, DONE, OutputArgs, Progress, Unit, counted, print_json, tell};
 use indicatif::HumanCount;
 use serde_json::json;
 
@@ -415,32 +413,8 @@ pub fn in_words(report: &BuildReport, photos: usize, took: Duration) -> String {
 
 /// The same for programs.
 pub fn as_json(report: &BuildReport, photos: usize, took: Duration) -> serde_json::Value {
-    let skipped = report.skipped.iter().map(|(path, reason)| {
-        let mut skipped = json!({"reason": reason});
-        add_path(&mut skipped, "path", path);
-        skipped
-    });
-    let away = report.away.iter().map(|away| {
-        let mut fields = json!({"reason": away.reason, "photos": away.photos});
-        add_path(&mut fields, "folder", &away.path);
-        fields
-    });
-    let mut fields = json!({
-        "photos": photos,
-        "found": report.found,
-        "unchanged": report.unchanged,
-        "embedded": report.embedded,
-        "cached": report.cached,
-        "recognised": report.recognised,
-        "removed": report.removed,
-        "skipped": skipped.collect::<Vec<_>>(),
-        "unsettled": report.unsettled.len(),
-        "away": away.collect::<Vec<_>>(),
-        "seconds": took.as_secs_f64(),
-    });
-    let paths = [("renamed", &report.renamed), ("links", &report.links)];
-    for (key, paths) in paths {
-        add_paths(&mut fields, key, paths.iter().map(PathBuf::as_path));
-    }
+    let mut fields = json!(report);
+    fields["photos"] = photos.into();
+    fields["seconds"] = took.as_secs_f64().into();
     fields
 }

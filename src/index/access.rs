@@ -43,6 +43,9 @@ pub trait ReadIndex: Send + Sync {
     /// The number of photos that pass.
     fn count(&self, filter: &Filter) -> Result<usize>;
 
+    /// All photos, by ascending id.
+    fn photos(&self) -> Box<dyn Iterator<Item = Result<(PhotoId, Photo)>> + '_>;
+
     /// One photo; `None` if the index does not have it.
     fn photo(&self, id: PhotoId) -> Result<Option<Photo>>;
 

@@ -46,6 +46,10 @@ impl ReadIndex for IndexReader {
         self.count(&|photo| filter.matches(photo))
     }
 
+    fn photos(&self) -> Box<dyn Iterator<Item = Result<(PhotoId, Photo)>> + '_> {
+        Box::new(self.photos())
+    }
+
     fn photo(&self, id: PhotoId) -> Result<Option<Photo>> {
         self.photo(id)
     }

@@ -46,6 +46,12 @@ pub(super) struct PhotoFile {
     pub(super) stamp: Stamp,
 }
 
+/// The photos that a build of `folders` would look at, sorted by path.
+pub fn find_photos(folders: &[PathBuf], options: &ScanOptions) -> Result<Vec<PathBuf>> {
+    let scan = scan(folders, options)?;
+    Ok(scan.files.into_iter().map(|file| file.path).collect())
+}
+
 /// Walks `folders` for what `options` selects. Links to files are followed. That one folder is missing or holds no
 /// photo does not keep the others from being seen; that all are is an error.
 pub(super) fn scan(folders: &[PathBuf], options: &ScanOptions) -> Result<Scan> {

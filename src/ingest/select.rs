@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use ignore::{DirEntry, Match, Walk, WalkBuilder};
 
-use super::others::is_of_another_program;
+use super::clutter::is_of_another_program;
 use crate::error::{Error, Result};
 use crate::processor::is_photo;
 

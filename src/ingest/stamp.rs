@@ -2,8 +2,20 @@
 
 use std::fs::Metadata;
 
-use super::Compare;
 use crate::photo::{Photo, ctime_ns, nanoseconds};
+
+/// What tells that the file at a path is the one that the index knows. All others are read, and recognised by their
+/// content.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Compare {
+    /// Size and modification time: for file systems that make up change times.
+    Times,
+    /// Those, and the change time where both sides know it.
+    #[default]
+    ChangeTime,
+    /// The content: every file is read.
+    Content,
+}
 
 /// What a file system says of a file's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -2,10 +2,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use candle_core::{DType, Device, Tensor};
 
 use super::scan::{Scan, scan};
 use super::select::ScanOptions;
+use super::{BuildOptions, build};
+use crate::engine::{Engine, EngineOptions, Precision};
 use crate::error::Error;
+use crate::index::IndexWriter;
 
 fn touch(path: &Path) {
     fs::create_dir_all(path.parent().expect("has a parent")).expect("creates");
@@ -449,4 +455,70 @@ fn folders_may_be_links_single_photos_or_not_utf_8() {
     touch(&latin_1.join("c.jpg"));
     let found = scan(&[latin_1], &ScanOptions::default()).expect("scans");
     assert_eq!(found.files.len(), 1);
+}
+
+#[test]
+fn a_photo_for_which_the_model_computes_no_number_does_not_keep_others_out() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let (model, photos) = (dir.path().join("model"), dir.path().join("photos"));
+    fs::create_dir(&model).expect("creates");
+    fs::create_dir(&photos).expect("creates");
+    for file in Path::new("tests/fixtures/checkpoints/tiny-random")
+        .read_dir()
+        .expect("reads")
+    {
+        let file = file.expect("reads");
+        fs::copy(file.path(), model.join(file.file_name())).expect("copies");
+    }
+    // A weight that takes bright and dark red beyond f32, and leaves what is as red as the mean.
+    let weights = model.join("model.safetensors");
+    let mut tensors = candle_core::safetensors::load(&weights, &Device::Cpu).expect("loads");
+    let (name, kernel) = tensors
+        .iter()
+        .find(|(name, _)| name.ends_with("vision_model.visual.embeddings.patch_embedding.weight"))
+        .map(|(name, kernel)| (name.clone(), kernel.clone()))
+        .expect("the patch embedding");
+    let mut values: Vec<f32> = kernel
+        .to_dtype(DType::F32)
+        .and_then(|kernel| kernel.flatten_all()?.to_vec1())
+        .expect("values");
+    values[0] = 3e38;
+    let spoilt = Tensor::from_vec(values, kernel.shape(), &Device::Cpu).expect("a tensor");
+    tensors.insert(name, spoilt);
+    candle_core::safetensors::save(&tensors, &weights).expect("saves");
+    let picture = |name: &str, colour: [u8; 3]| {
+        let picture = image::RgbImage::from_pixel(80, 80, image::Rgb(colour));
+        picture.save(photos.join(name)).expect("saves");
+    };
+    picture("a mean.png", [123, 117, 104]);
+    picture("b white.png", [255, 255, 255]);
+    picture("c black.png", [0, 0, 0]);
+
+    let options = EngineOptions {
+        precision: Precision::F32,
+        ..EngineOptions::default()
+    };
+    let model = model.to_str().expect("UTF-8");
+    let engine = Engine::load(model, &options, &mut |_, _, _| {}).expect("loads");
+    let identity = engine.identity().expect("identity");
+    let mut writer = IndexWriter::open(&dir.path().join("index"), &identity).expect("opens");
+    let never = AtomicBool::new(false);
+    let options = BuildOptions::default();
+    let mut run = |folder: &Path| {
+        build(
+            &mut writer,
+            &engine,
+            &[folder.to_owned()],
+            &options,
+            &never,
+            &mut |_| {},
+        )
+    };
+    let report = run(&photos).expect("builds");
+    assert_eq!((report.embedded, report.skipped.len()), (1, 2));
+    assert!(report.skipped[0].1.contains("no number"), "{report:?}");
+    // A model that computes none for any picture is damaged, and says so.
+    fs::remove_file(photos.join("a mean.png")).expect("removes");
+    let error = run(&photos).expect_err("no picture has a number");
+    assert!(matches!(error, Error::NoNumber { .. }), "{error}");
 }

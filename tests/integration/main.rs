@@ -5,6 +5,7 @@ mod demo;
 mod eval;
 mod fixtures;
 mod golden;
+mod in_memory;
 mod old_indexes;
 mod pipeline;
 mod shared;

@@ -3,14 +3,16 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use super::options::BuildOptions;
+use super::report::BrokenFiles;
 use super::roots::is_below;
 use super::scan::{PhotoFile, Scan};
 use super::stamp::Stamp;
-use super::{BrokenFiles, BuildOptions};
+use crate::error::Result;
 
 /// What there is to do, and what a scan tells of the photos that it did not meet.
 #[derive(Default)]
-pub(super) struct Plan {
+pub(super) struct Difference {
     pub(super) unchanged: usize,
     pub(super) to_read: Vec<PhotoFile>,
     /// Unchanged, but the index does not hold their change time yet.
@@ -25,39 +27,39 @@ pub(super) struct Plan {
     unseen: Vec<PathBuf>,
 }
 
-impl Plan {
+impl Difference {
     /// Compares what a scan saw with what the index holds, by path.
     pub(super) fn new(
         scan: &mut Scan,
-        known: impl Fn(&Path) -> Option<Stamp>,
+        known: impl Fn(&Path) -> Result<Option<Stamp>>,
         options: &BuildOptions,
-    ) -> Self {
+    ) -> Result<Self> {
         let unreadable = scan.unreadable.iter().map(|(path, _)| path);
         let away = scan.away.iter().map(|(path, _)| path);
         let unseen = unreadable.chain(away).chain(&scan.hollow);
-        let mut plan = Self {
+        let mut difference = Self {
             unseen: unseen.cloned().collect(),
             roots: scan.roots.clone(),
             linked_roots: std::mem::take(&mut scan.linked_roots),
             ..Self::default()
         };
         for file in std::mem::take(&mut scan.files) {
-            plan.in_folders.insert(file.path.clone());
-            match known(&file.path) {
+            difference.in_folders.insert(file.path.clone());
+            match known(&file.path)? {
                 Some(known) if file.stamp.is_same(&known, options.compare) => {
-                    plan.unchanged += 1;
+                    difference.unchanged += 1;
                     if known.ctime_ns.is_none() && file.stamp.ctime_ns.is_some() {
-                        plan.undated.push(file);
+                        difference.undated.push(file);
                     }
                 }
                 _ if options.broken.0.contains(&file) => {
-                    plan.broken.0.insert(file);
+                    difference.broken.0.insert(file);
                 }
-                _ if file.is_newer_than(options.settle) => plan.unsettled.push(file.path),
-                _ => plan.to_read.push(file),
+                _ if file.is_newer_than(options.settle) => difference.unsettled.push(file.path),
+                _ => difference.to_read.push(file),
             }
         }
-        plan
+        Ok(difference)
     }
 
     /// The folders that hold photos.

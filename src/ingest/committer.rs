@@ -6,15 +6,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use super::plan::Plan;
+use super::difference::Difference;
+use super::options::BuildOptions;
 use super::read::{Reading, Source};
+use super::report::{AwayFolder, BuildEvent, BuildReport};
 use super::roots::{is_below, is_lost};
 use super::scan::PhotoFile;
-use super::{AwayFolder, BuildEvent, BuildOptions, BuildReport};
+use super::stamp::Stamp;
 use crate::cache::Filling;
+use crate::embedding::Embedding;
 use crate::engine::{Engine, ImageSide};
 use crate::error::{Error, Result};
-use crate::index::{Changes, IndexWriter};
+use crate::index::{Changes, WriteIndex};
 use crate::photo::{ContentHash, Photo, PhotoId, PhotoMetadata};
 use crate::processor::Pixels;
 
@@ -26,9 +29,12 @@ const PUBLISH_SHARE: u32 = 20;
 /// Records that are brought up to date at once, where that needs no reading.
 const DATED_AT_ONCE: usize = 4096;
 
+/// An embedding, and the image side of matches where it is to be kept.
+type Computed = (Embedding, Option<ImageSide>);
+
 /// What has been read and is not yet committed, and what a commit does to the index.
-pub(super) struct Intake<'a> {
-    pub(super) writer: &'a mut IndexWriter,
+pub(super) struct Committer<'a> {
+    pub(super) writer: &'a mut dyn WriteIndex,
     engine: &'a Engine,
     options: &'a BuildOptions<'a>,
     on_event: &'a mut dyn FnMut(BuildEvent),
@@ -67,9 +73,9 @@ struct Adrift {
     found: HashSet<PathBuf>,
 }
 
-impl<'a> Intake<'a> {
+impl<'a> Committer<'a> {
     pub(super) fn new(
-        writer: &'a mut IndexWriter,
+        writer: &'a mut dyn WriteIndex,
         engine: &'a Engine,
         options: &'a BuildOptions<'a>,
         report: BuildReport,
@@ -107,8 +113,8 @@ impl<'a> Intake<'a> {
                 break;
             }
             for file in files {
-                if let Some((id, photo)) = self.writer.by_path(&file.path) {
-                    let mut photo = photo.clone();
+                if let Some((id, photo)) = self.writer.by_path(&file.path)? {
+                    let mut photo = photo.into_owned();
                     photo.ctime_ns = file.stamp.ctime_ns;
                     self.changes.update.push((id, photo));
                 }
@@ -143,13 +149,13 @@ impl<'a> Intake<'a> {
 
     fn take(&mut self, reading: Reading) -> Result<()> {
         match reading {
-            Reading::Unreadable(file, error) => self.skip(file, &error),
+            Reading::Unreadable(file, error) => self.skip(file, &error)?,
             Reading::Changing(file) => {
                 self.report.unsettled.push(file.path);
                 self.progress();
             }
             Reading::Known(file, content_hash) => {
-                if !self.recognise(&file, content_hash) {
+                if !self.recognise(&file, content_hash)? {
                     // The photo that had this content has been replaced since the build began.
                     return self.take(self.source.read(&file, &HashSet::new()));
                 }
@@ -157,7 +163,7 @@ impl<'a> Intake<'a> {
             Reading::New(new) => {
                 if self.pending.contains(&new.content_hash) {
                     self.twins.push((new.file, new.content_hash));
-                } else if !self.recognise(&new.file, new.content_hash) {
+                } else if !self.recognise(&new.file, new.content_hash)? {
                     self.pending.insert(new.content_hash);
                     let photo = photo(&new.file, new.content_hash, new.metadata);
                     self.batch.push((photo, new.pixels));
@@ -169,66 +175,78 @@ impl<'a> Intake<'a> {
 
     /// Gives `file` the vector of a photo with the same content: its own (touched), that of a photo that is
     /// gone (moved), or a copy. False where the index holds no such photo.
-    fn recognise(&mut self, file: &PhotoFile, content_hash: ContentHash) -> bool {
+    fn recognise(&mut self, file: &PhotoFile, content_hash: ContentHash) -> Result<bool> {
         let removed = &self.changes.remove;
-        let same = self.writer.by_content(content_hash).iter().copied();
-        let same: Vec<PhotoId> = same.filter(|id| !removed.contains(id)).collect();
-        let own = self.writer.by_path(&file.path).map(|(id, _)| id);
+        let same = self.writer.by_content(content_hash)?;
+        let same = same.iter().copied().filter(|id| !removed.contains(id));
+        let same: Vec<PhotoId> = same.collect();
+        let own = self.writer.by_path(&file.path)?.map(|(id, _)| id);
         let own = own.filter(|id| same.contains(id));
         let Some(&first) = own.as_ref().or(same.first()) else {
-            return false;
+            return Ok(false);
         };
-        let Some(known) = self.writer.photo(first) else {
-            return false;
+        let Some(known) = self.writer.photo(first)? else {
+            return Ok(false);
         };
         let photo = photo(file, content_hash, known.metadata.clone());
         if own.is_some() && photo == *known {
             self.report.unchanged += 1;
             self.progress();
-            return true;
+            return Ok(true);
         }
+        drop(known);
         if own.is_none() {
-            self.displace(&file.path);
+            self.displace(&file.path)?;
         }
-        match own.or_else(|| self.moved(&same)) {
+        let moved = match own {
+            Some(id) => Some(id),
+            None => self.moved(&same)?,
+        };
+        match moved {
             Some(id) => self.changes.update.push((id, photo)),
             None => self.changes.copy.push((photo, first)),
         }
         self.report.recognised += 1;
         self.progress();
-        true
+        Ok(true)
     }
 
     /// One of these photos whose file is no longer where it was.
-    fn moved(&mut self, photos: &[PhotoId]) -> Option<PhotoId> {
+    fn moved(&mut self, photos: &[PhotoId]) -> Result<Option<PhotoId>> {
         if let Some(&id) = photos.iter().find(|id| self.gone.contains(id)) {
             self.gone.remove(&id);
-            return Some(id);
+            return Ok(Some(id));
         }
-        let (writer, roots) = (&self.writer, &self.unseen_roots);
-        let adrift = self
-            .adrift
-            .get_or_insert_with(|| Adrift::new(writer, roots));
-        let id = *photos.iter().find(|id| adrift.photos.contains(id))?;
+        let adrift = match &mut self.adrift {
+            Some(adrift) => adrift,
+            none => none.insert(Adrift::new(self.writer, &self.unseen_roots)?),
+        };
+        let Some(&id) = photos.iter().find(|id| adrift.photos.contains(id)) else {
+            return Ok(None);
+        };
         adrift.photos.remove(&id);
-        let path = &writer.photo(id)?.path;
-        let folder = adrift.folders.iter().find(|it| path.starts_with(it))?;
-        adrift.found.insert(folder.clone());
-        Some(id)
+        let Some(photo) = self.writer.photo(id)? else {
+            return Ok(None);
+        };
+        let mut folders = adrift.folders.iter();
+        let folder = folders.find(|folder| photo.path.starts_with(folder));
+        adrift.found.extend(folder.cloned());
+        Ok(folder.map(|_| id))
     }
 
     /// Takes out what the index holds at `path`: another picture is there now.
-    fn displace(&mut self, path: &Path) {
-        if let Some((id, _)) = self.writer.by_path(path) {
+    fn displace(&mut self, path: &Path) -> Result<()> {
+        if let Some((id, _)) = self.writer.by_path(path)? {
             self.gone.remove(&id);
             self.changes.remove.push(id);
         }
+        Ok(())
     }
 
-    fn skip(&mut self, file: PhotoFile, error: &Error) {
+    fn skip(&mut self, file: PhotoFile, error: &Error) -> Result<()> {
         // A picture that turned into garbage leaves the index; one that a flaky drive withholds stays.
         if matches!(error, Error::Photo { .. }) {
-            self.displace(&file.path);
+            self.displace(&file.path)?;
             self.report.broken.0.insert(file.clone());
         }
         let reason = error.to_string();
@@ -238,6 +256,7 @@ impl<'a> Intake<'a> {
         });
         self.report.skipped.push((file.path, reason));
         self.progress();
+        Ok(())
     }
 
     fn embed(&mut self) -> Result<()> {
@@ -247,20 +266,22 @@ impl<'a> Intake<'a> {
         let started = Instant::now();
         let (photos, pixels): (Vec<Photo>, Vec<Pixels>) =
             std::mem::take(&mut self.batch).into_iter().unzip();
-        let embeddings = match &self.cache {
-            None => self.engine.embed_photos(&pixels)?,
-            Some(cache) => {
-                let (embeddings, kept) =
-                    self.engine.embed_with_image_sides(cache.level(), &pixels)?;
-                self.keep(&photos, &kept);
-                embeddings
+        for (photo, computed) in photos.into_iter().zip(self.compute(&pixels)?) {
+            match computed {
+                Ok((embedding, kept)) => {
+                    self.keep(&photo, kept.as_ref());
+                    self.displace(&photo.path)?;
+                    self.changes.insert.push((photo, embedding));
+                    self.report.embedded += 1;
+                    self.progress();
+                }
+                Err(reason) => {
+                    self.pending.remove(&photo.content_hash);
+                    let stamp = Stamp::of_photo(&photo);
+                    let path = photo.path;
+                    self.skip(PhotoFile { path, stamp }, &Error::Photo { reason })?;
+                }
             }
-        };
-        for (photo, embedding) in photos.into_iter().zip(embeddings) {
-            self.displace(&photo.path);
-            self.changes.insert.push((photo, embedding));
-            self.report.embedded += 1;
-            self.progress();
         }
         let affordable = LONGEST_BATCH.as_secs_f64() / started.elapsed().as_secs_f64();
         self.batch_size = self
@@ -270,23 +291,58 @@ impl<'a> Intake<'a> {
         Ok(())
     }
 
-    /// Fills the cache. That it is full or cannot be written ends the filling, not the build.
-    fn keep(&mut self, photos: &[Photo], kept: &[ImageSide]) {
-        for (photo, kept) in photos.iter().zip(kept) {
-            let Some(cache) = &mut self.cache else {
-                return;
-            };
-            let reason = match cache.store(photo.content_hash, kept) {
-                Ok(true) => {
-                    self.report.cached += 1;
-                    continue;
-                }
-                Ok(false) => "the cache is full".to_owned(),
-                Err(error) => format!("the cache cannot be written: {error}"),
-            };
-            (self.on_event)(BuildEvent::CacheStopped { reason: &reason });
-            self.cache = None;
+    /// For each picture its embedding, or why it has none: a picture for which the model computes no number does not
+    /// keep the others out. A model that computes none for any picture is damaged.
+    fn compute(&self, pixels: &[Pixels]) -> Result<Vec<Result<Computed, String>>> {
+        let error = match self.compute_batch(pixels) {
+            Ok(all) => return Ok(all.into_iter().map(Ok).collect()),
+            Err(error @ Error::NoNumber { .. }) => error,
+            Err(error) => return Err(error),
+        };
+        let mut computed = Vec::with_capacity(pixels.len());
+        for picture in pixels {
+            computed.push(match self.compute_batch(std::slice::from_ref(picture)) {
+                Ok(mut alone) => Ok(alone.remove(0)),
+                Err(error @ Error::NoNumber { .. }) => Err(error.to_string()),
+                Err(error) => return Err(error),
+            });
         }
+        if self.report.embedded == 0 && computed.iter().all(Result::is_err) {
+            return Err(error);
+        }
+        Ok(computed)
+    }
+
+    fn compute_batch(&self, pixels: &[Pixels]) -> Result<Vec<Computed>> {
+        Ok(match &self.cache {
+            None => {
+                let embeddings = self.engine.embed_photos(pixels)?.into_iter();
+                embeddings.map(|embedding| (embedding, None)).collect()
+            }
+            Some(cache) => {
+                let (embeddings, kept) =
+                    self.engine.embed_with_image_sides(cache.level(), pixels)?;
+                let kept = kept.into_iter().map(Some);
+                embeddings.into_iter().zip(kept).collect()
+            }
+        })
+    }
+
+    /// Fills the cache. That it is full or cannot be written ends the filling, not the build.
+    fn keep(&mut self, photo: &Photo, kept: Option<&ImageSide>) {
+        let (Some(cache), Some(kept)) = (&mut self.cache, kept) else {
+            return;
+        };
+        let reason = match cache.store(photo.content_hash, kept) {
+            Ok(true) => {
+                self.report.cached += 1;
+                return;
+            }
+            Ok(false) => "the cache is full".to_owned(),
+            Err(error) => format!("the cache cannot be written: {error}"),
+        };
+        (self.on_event)(BuildEvent::CacheStopped { reason: &reason });
+        self.cache = None;
     }
 
     fn commit(&mut self) -> Result<()> {
@@ -332,13 +388,17 @@ impl<'a> Intake<'a> {
     }
 
     /// Commits the rest, ends the build if it saw everything, and publishes.
-    pub(super) fn finish(mut self, plan: &Plan, cancel: &AtomicBool) -> Result<BuildReport> {
+    pub(super) fn finish(
+        mut self,
+        difference: &Difference,
+        cancel: &AtomicBool,
+    ) -> Result<BuildReport> {
         // A commit may bring back twins, and they may need the model after all.
         while !(self.batch.is_empty() && self.changes.is_empty()) {
             self.embed()?;
             self.commit()?;
         }
-        let ended = self.end(plan, cancel);
+        let ended = self.end(difference, cancel);
         let published = self.publish();
         // What ended it says more than what came of that.
         ended.and(published)?;
@@ -346,36 +406,35 @@ impl<'a> Intake<'a> {
     }
 
     /// What only a build that saw everything may do: take out what is gone, and mend the graph.
-    fn end(&mut self, plan: &Plan, cancel: &AtomicBool) -> Result<()> {
+    fn end(&mut self, difference: &Difference, cancel: &AtomicBool) -> Result<()> {
         if cancel.load(Ordering::Relaxed) {
             return Err(Error::Cancelled);
         }
         self.report.removed = self.gone.len();
         self.changes.remove.extend(self.gone.drain());
-        self.look_after_lost_folders();
-        self.changes.roots = Some(self.all_roots(plan));
+        self.look_after_lost_folders()?;
+        self.changes.roots = Some(self.all_roots(difference));
         self.commit()?;
         let on_event = &mut self.on_event;
-        self.writer
-            .rebuild_graph_if_stale(cancel, &mut |done, total| {
-                on_event(BuildEvent::Graph { done, total });
-            })?;
-        Ok(())
+        self.writer.tidy(cancel, &mut |done, total| {
+            on_event(BuildEvent::Graph { done, total });
+        })
     }
 
     /// A folder that is gone was renamed if all its photos turned up elsewhere. If only some did, the others stay,
     /// since they may have been left behind on a drive.
-    fn look_after_lost_folders(&mut self) {
+    fn look_after_lost_folders(&mut self) -> Result<()> {
         let Some(adrift) = self.adrift.take() else {
-            return;
+            return Ok(());
         };
         for folder in adrift.folders {
             if !adrift.found.contains(&folder) {
                 continue;
             }
-            let photos = self.writer.photos();
-            let left = photos.filter(|(_, photo)| photo.path.starts_with(&folder));
-            let left = left.count();
+            let mut left = 0;
+            for photo in self.writer.photos() {
+                left += usize::from(photo?.1.path.starts_with(&folder));
+            }
             self.report.away.retain(|away| away.path != folder);
             if left == 0 {
                 (self.on_event)(BuildEvent::Renamed { folder: &folder });
@@ -393,13 +452,14 @@ impl<'a> Intake<'a> {
                 self.report.away.push(away);
             }
         }
+        Ok(())
     }
 
     /// The folders of this build and of earlier ones; a folder inside another one goes with it.
-    fn all_roots(&self, plan: &Plan) -> Vec<PathBuf> {
+    fn all_roots(&self, difference: &Difference) -> Vec<PathBuf> {
         let unseen = self.unseen_roots.iter();
         let unseen = unseen.filter(|root| !self.report.renamed.contains(root));
-        let mut all: Vec<PathBuf> = plan.roots().iter().chain(unseen).cloned().collect();
+        let mut all: Vec<PathBuf> = difference.roots().iter().chain(unseen).cloned().collect();
         all.sort();
         all.dedup_by(|inner, outer| inner.starts_with(outer));
         all
@@ -412,16 +472,21 @@ impl<'a> Intake<'a> {
 }
 
 impl Adrift {
-    fn new(index: &IndexWriter, roots: &[PathBuf]) -> Self {
+    fn new(index: &dyn WriteIndex, roots: &[PathBuf]) -> Result<Self> {
         let lost = roots.iter().filter(|root| is_lost(root));
         let folders: Vec<_> = lost.cloned().collect();
-        let photos = index.photos();
-        let photos = photos.filter(|(_, photo)| is_below(&folders, &photo.path));
-        Self {
-            photos: photos.map(|(id, _)| id).collect(),
-            folders,
-            found: HashSet::new(),
+        let mut photos = HashSet::new();
+        for photo in index.photos() {
+            let (id, photo) = photo?;
+            if is_below(&folders, &photo.path) {
+                photos.insert(id);
+            }
         }
+        Ok(Self {
+            folders,
+            photos,
+            found: HashSet::new(),
+        })
     }
 }
 
