@@ -1,5 +1,5 @@
-//! The hits of a search as one picture: thumbnails in a grid, as they rank by embeddings alone and as they
-//! rank once they were read together with the query.
+//! The hits of a search as one picture: thumbnails in a grid, ranked by embeddings alone, and ranked after reading them
+//! together with the query.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_wid
 
 use crate::thumbnail::{fit, resized};
 
-/// What is on a sheet.
+/// The content of a sheet.
 pub struct Sheet {
     title: String,
     sections: Vec<Section>,
@@ -26,11 +26,11 @@ struct Section {
 }
 
 struct Tile {
-    /// None where the photo cannot be read.
+    /// None if the photo cannot be read.
     thumbnail: Option<RgbImage>,
     /// Rank and score.
     place: String,
-    /// What the rank was without reranking.
+    /// The rank without reranking.
     remark: String,
     file_name: String,
 }
@@ -41,14 +41,14 @@ const COLUMNS: u32 = 5;
 const GAP: u32 = 13;
 /// Side of the square that a thumbnail fits into.
 const SIDE: u32 = (WIDTH - 2 * MARGIN - (COLUMNS - 1) * GAP) / COLUMNS;
-/// From one row of tiles to the next: the thumbnail, two lines, and space.
+/// The distance between rows of tiles: the thumbnail, two lines, and space.
 const ROW: u32 = SIDE + 56;
 /// The title with the space below it.
 const TITLE: u32 = 40;
 /// A section's label with the space below it.
 const LABEL: u32 = 34;
 const BETWEEN_SECTIONS: u32 = 12;
-/// More hits make no sheet that anybody looks at.
+/// The most hits on a sheet; nobody looks at more.
 const MOST_TILES: usize = 50;
 
 const PAPER: Rgb<u8> = Rgb([255, 255, 255]);
@@ -97,7 +97,7 @@ pub fn compose(title: &str, found: &Found, top: usize) -> (Sheet, Vec<(PathBuf, 
     (Sheet { title, sections }, photos.unreadable)
 }
 
-/// Draws a sheet; its height follows from the number of tiles.
+/// Draws a sheet, whose height depends on the number of tiles.
 pub fn draw(sheet: &Sheet) -> RgbImage {
     let rows = |section: &Section| (section.tiles.len() as u32).div_ceil(COLUMNS).max(1);
     let sections = sheet.sections.len() as u32;
@@ -203,7 +203,7 @@ fn fill(canvas: &mut RgbImage, x: u32, y: u32, colour: Rgb<u8>) {
     }
 }
 
-/// A grey tile with both diagonals.
+/// Draws a grey tile with both diagonals.
 fn cross(canvas: &mut RgbImage, x: u32, y: u32) {
     fill(canvas, x, y, MISSING);
     for i in 0..SIDE {
@@ -215,7 +215,7 @@ fn cross(canvas: &mut RgbImage, x: u32, y: u32) {
     }
 }
 
-/// A line from `x` to the right margin.
+/// Draws a line from `x` to the right margin.
 fn rule(canvas: &mut RgbImage, x: u32, y: u32) {
     for x in x..WIDTH - MARGIN {
         canvas.put_pixel(x, y, RULE);
@@ -250,7 +250,7 @@ const NAME_FONT: Font = Font {
 };
 
 impl Font {
-    /// Width of every letter.
+    /// Returns the width of every letter.
     fn letter(&self) -> u32 {
         get_raster_width(self.weight, self.height) as u32
     }
@@ -259,7 +259,7 @@ impl Font {
         self.height.val() as u32
     }
 
-    /// How many letters fit into `width`.
+    /// Returns the number of letters that fit into `width`.
     fn letters(&self, width: u32) -> usize {
         (width / self.letter()) as usize
     }
@@ -286,7 +286,7 @@ impl Font {
     }
 }
 
-/// The font has Latin letters with their accents; of what else is common in names, something like it.
+/// Replaces letters that the font lacks with similar ones. It has Latin letters with their accents.
 fn plain(letter: char) -> char {
     match letter {
         '‘' | '’' => '\'',
@@ -297,7 +297,8 @@ fn plain(letter: char) -> char {
     }
 }
 
-/// Accents apart from their letters, as macOS writes names: the letter alone is better than two signs.
+/// Returns whether this is an accent stored apart from its letter, as macOS does: the letter alone is better than two
+/// signs.
 fn is_combining(letter: char) -> bool {
     ('\u{300}'..='\u{36f}').contains(&letter)
 }
@@ -321,7 +322,7 @@ fn end_cut(text: &str, most: usize) -> String {
     text.chars().take(kept).chain(CUT.chars()).collect()
 }
 
-/// Keeps the beginning and the end, where a file's name says most.
+/// Keeps the beginning and the end, the most telling parts of a file name.
 fn middle_cut(text: &str, most: usize) -> String {
     let letters: Vec<char> = text.chars().collect();
     if letters.len() <= most {

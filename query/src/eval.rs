@@ -95,7 +95,7 @@ fn print(out: &mut impl Write, evaluation: &Evaluation) -> std::io::Result<()> {
     if let Some(foils) = &evaluation.foils {
         writeln!(
             out,
-            "\nCaption preferred to a falsehood, of {} pairs",
+            "\nCaption preferred to a false one, of {} pairs",
             foils.pairs
         )?;
         for (name, score) in [
@@ -178,7 +178,7 @@ fn row(out: &mut impl Write, name: &str, found: &Retrieval) -> std::io::Result<(
 fn print_reliability(out: &mut impl Write, found: &Reliability) -> std::io::Result<()> {
     writeln!(
         out,
-        "\nDoes a match probability say what it says? {} pairs, {} read a query",
+        "\nAre match probabilities right? {} pairs, {} read per query",
         found.pairs, found.k
     )?;
     writeln!(
@@ -208,7 +208,7 @@ fn print_reliability(out: &mut impl Write, found: &Reliability) -> std::io::Resu
 fn print_cut_offs(out: &mut impl Write, found: &CutOffs) -> std::io::Result<()> {
     writeln!(
         out,
-        "\nWhat --min-score would do, {} read a query: {} captions whose photo was read, {} absent queries",
+        "\nEffect of --min-score, {} read per query: {} captions whose photo was read, {} absent queries",
         found.k, found.answerable, found.absent_queries
     )?;
     writeln!(
@@ -262,7 +262,7 @@ fn print_latency(out: &mut impl Write, found: &Latency) -> std::io::Result<()> {
     for rerank in &found.rerank {
         writeln!(
             out,
-            "  to rerank {:>4} photos      {:>9.0} ms from their files, {:.0} ms with their image sides at hand",
+            "  to rerank {:>4} photos      {:>9.0} ms from their files, {:.0} ms with their image sides cached",
             rerank.k, rerank.from_files_ms, rerank.pairs_ms
         )?;
     }

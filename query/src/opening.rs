@@ -1,9 +1,9 @@
-//! What opening models shows.
+//! Output while models are opened.
 
 use bridgetower::search::OpenEvent;
 use bt_cli::{OutputArgs, Progress, Unit};
 
-/// A bar for downloads, and a word on another model than the one expected.
+/// A bar for downloads, and a note about a model other than the expected one.
 pub struct Opening<'o> {
     output: &'o OutputArgs,
     bar: Option<Progress>,

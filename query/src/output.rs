@@ -1,4 +1,4 @@
-//! Hits in the form that the reader wants: a table for people, lines for pipes, JSON or CSV for programs.
+//! Prints hits in the requested form: a table for people, lines for pipes, JSON or CSV for programs.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::args::FormatArgs;
 use crate::preview::Preview;
 
-/// Writes the answer to stdout, and to stderr what can't be part of it.
+/// Writes the answer to stdout, and what cannot be part of it to stderr.
 pub fn print(output: &OutputArgs, format: &FormatArgs, found: &Found) -> anyhow::Result<()> {
     let hits = &found.hits;
     if format.json {
@@ -62,7 +62,7 @@ pub fn print(output: &OutputArgs, format: &FormatArgs, found: &Found) -> anyhow:
     })
 }
 
-/// Begins the answers to several queries.
+/// Starts the output for several queries.
 pub fn begin_several(format: &FormatArgs) -> anyhow::Result<()> {
     if format.csv {
         bt_cli::print(|out| writeln!(out, "query,{CSV_COLUMNS}"))?;
@@ -70,7 +70,7 @@ pub fn begin_several(format: &FormatArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes the answer to one of several queries, or in JSON what is wrong with it, and each with the query's words.
+/// Writes the answer to one of several queries, with the query's words; in JSON, also its error.
 pub fn print_next(
     output: &OutputArgs,
     format: &FormatArgs,
@@ -121,7 +121,7 @@ pub fn print_next(
     })
 }
 
-/// `picture` is what shows a photo below its line, if anything does.
+/// Writes a table; `picture` draws a photo below its line, if pictures are shown.
 fn table(
     out: &mut impl Write,
     hits: &[Hit],
@@ -142,13 +142,13 @@ fn table(
     Ok(())
 }
 
-/// How a hit is laid out in a line for people.
+/// The layout of a hit in a line for people.
 #[derive(Clone, Copy)]
 pub struct Columns {
     width: usize,
 }
 
-/// Fewer columns for the path make no name that anybody knows a photo by.
+/// The fewest columns for a path; a photo could not be recognised by less.
 const LEAST_PATH: usize = 24;
 
 impl Columns {
@@ -159,7 +159,7 @@ impl Columns {
         }
     }
 
-    /// Leaves the last column free.
+    /// Makes the line narrower by the last column.
     #[must_use]
     pub fn narrower(self) -> Self {
         Self {
@@ -167,7 +167,7 @@ impl Columns {
         }
     }
 
-    /// What the columns of [`Self::row`] are.
+    /// Returns the headings of the columns of [`Self::row`].
     pub fn heading(self) -> String {
         let numbers = self.fit([
             format!("{:>4}  {:>6}  {:>10}  ", "", "match", "similarity"),
@@ -177,7 +177,7 @@ impl Columns {
         self.with_path(&numbers, "photo")
     }
 
-    /// A hit; `unread` stands in place of a match probability that it does not have.
+    /// Returns a line for a hit; `unread` replaces a missing match probability.
     pub fn row(self, rank: usize, hit: &Hit, unread: &str) -> String {
         let matched = match hit.match_probability {
             Some(p) => format!("{:.1} %", p * 100.0),
@@ -191,7 +191,7 @@ impl Columns {
         self.with_path(&numbers, &visible_path(&hit.photo.path))
     }
 
-    /// The first of the forms that leaves room for a path.
+    /// Returns the first of the forms that leaves room for a path.
     fn fit(self, forms: [String; 3]) -> String {
         let fits = |form: &String| form.chars().count() + LEAST_PATH <= self.width;
         forms.into_iter().find(fits).unwrap_or_default()
@@ -231,12 +231,12 @@ fn csv_row(out: &mut impl Write, rank: usize, hit: &Hit, is_terminal: bool) -> i
     )
 }
 
-/// A field of CSV, whatever is in it.
+/// Quotes a field of CSV if necessary.
 fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('"', "\"\""))
 }
 
-/// The path byte for byte, so that `xargs` finds the file; but to a terminal nothing that it would obey.
+/// Writes the path byte for byte, so that `xargs` finds the file; escaped for a terminal.
 fn write_path(out: &mut impl Write, path: &Path, is_terminal: bool) -> io::Result<()> {
     if is_terminal {
         return write!(out, "{}", visible_path(path));

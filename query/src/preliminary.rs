@@ -1,4 +1,4 @@
-//! Hits by embeddings alone, on the terminal until the reranked ones take their place.
+//! Hits by embeddings alone, shown on the terminal until the reranked ones replace them.
 
 use bridgetower::search::Hit;
 use console::{Term, style};
@@ -9,9 +9,9 @@ use crate::output::Columns;
 /// Lines of the terminal that are left free: for the progress bar, and the cursor.
 const LINES_LEFT: usize = 2;
 
-/// What is on the terminal for now.
+/// The preliminary output on the terminal.
 pub struct Preliminary {
-    /// None where stdout is no terminal, or one that cannot take lines back, or where they are not wanted.
+    /// None if stdout is not a terminal, or one that cannot erase lines, or if they are not wanted.
     terminal: Option<Term>,
     lines: usize,
 }
@@ -28,7 +28,7 @@ impl Preliminary {
         }
     }
 
-    /// Shows the best `top` of `hits`, a line each, as many as the screen has room for.
+    /// Shows the best `top` of `hits`, one per line, as many as fit on the screen.
     pub fn show(&mut self, hits: &[Hit], top: usize) -> std::io::Result<()> {
         let Some(terminal) = &self.terminal else {
             return Ok(());
@@ -46,7 +46,7 @@ impl Preliminary {
         Ok(())
     }
 
-    /// Takes it away again, with all that came below it.
+    /// Erases it, with everything below it.
     pub fn clear(&mut self) -> std::io::Result<()> {
         let lines = std::mem::take(&mut self.lines);
         match &self.terminal {

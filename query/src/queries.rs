@@ -13,8 +13,8 @@ use crate::output;
 use crate::search::{Search, read_terms};
 use crate::stdin::STDIN;
 
-/// Asks each line of `file`, or of stdin (`-`), and answers before it reads the next one. A query that fails is told,
-/// and the others are asked.
+/// Searches for each line of `file`, or of stdin (`-`), and answers before it reads the next one. A query that fails is
+/// reported and does not stop the others.
 pub fn ask_each(program: &Program, file: &Path) -> anyhow::Result<u8> {
     let name = file.display().to_string();
     let lines = open(file).with_context(|| name.clone())?.split(b'\n');

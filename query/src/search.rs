@@ -39,7 +39,7 @@ pub fn search(program: &Program) -> anyhow::Result<u8> {
     })
 }
 
-/// The terms of `words` and of the flags.
+/// Reads the terms of `words` and of the flags.
 pub fn read_terms(program: &Program, words: &[String]) -> anyhow::Result<Vec<Term>> {
     let args = &program.search;
     terms::read(words, &args.add, &args.subtract, &program.output)
@@ -78,7 +78,7 @@ impl<'p> Search<'p> {
         })
     }
 
-    /// Asks a query, and says on stderr what the reader should know of the answer.
+    /// Asks a query, and reports on stderr what users should know about the answer.
     pub fn ask(&self, typed: String, terms: Vec<Term>) -> anyhow::Result<Found> {
         let args = &self.program.search;
         let query = Query {
@@ -102,7 +102,7 @@ impl<'p> Search<'p> {
         Ok(found)
     }
 
-    /// Searches, and shows meanwhile what there is to see.
+    /// Searches, and shows progress and preliminary hits.
     fn find(&self, query: &Query) -> anyhow::Result<Found> {
         let bar = self.program.output.progress(Unit::Things("photos"));
         let mut preliminary = Preliminary::new(self.program);
@@ -149,14 +149,14 @@ fn draw(program: &Program, path: &Path, found: &Found) -> anyhow::Result<()> {
         // What the search could not read it has reported.
         if !found.has_left_out(&photo) {
             let reason = match error {
-                Error::Changed { .. } => "it changed since it was indexed".into(),
+                Error::Changed { .. } => "the photo changed since it was indexed".into(),
                 Error::Io { source, .. } => source.to_string(),
                 error => error.to_string(),
             };
             let photo = photo.display();
             program
                 .output
-                .warn(format!("{photo} is not drawn: {reason}"));
+                .warn(format!("{photo} could not be drawn: {reason}"));
         }
     }
     contact_sheet::draw(&sheet)
@@ -164,7 +164,7 @@ fn draw(program: &Program, path: &Path, found: &Found) -> anyhow::Result<()> {
         .with_context(|| path.display().to_string())
 }
 
-/// Says on stderr what the reader should know, and what to do about it.
+/// Reports on stderr what users should know, and what to do about it.
 fn report(output: &OutputArgs, found: &Found) {
     for warning in &found.warnings {
         output.warn(warning);

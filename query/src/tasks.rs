@@ -1,4 +1,4 @@
-//! The model's published uses one by one: embeddings, matching, masked words, the contrastive loss.
+//! The model's published uses, each as a command: embeddings, matching, masked words, the contrastive loss.
 
 use std::io::Write;
 use std::path::Path;
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::args::{FillArgs, Inputs, Pair, Program};
 
-/// How a masked word is written.
+/// The notation of a masked word.
 const MASK: &str = "<mask>";
 
 pub fn embed(program: &Program, inputs: &Inputs) -> anyhow::Result<u8> {
@@ -123,7 +123,7 @@ pub fn fill(program: &Program, args: &FillArgs) -> anyhow::Result<u8> {
     Ok(DONE)
 }
 
-/// The text as typed, with the likeliest word in place of each mask.
+/// Returns the text as typed, with the likeliest word in place of each mask.
 fn filled_in(typed: &str, masks: &[FilledMask]) -> String {
     let mut parts = typed.split(MASK);
     let mut text = parts.next().unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! One term as people type it: words, or the name of a photo; with a weight before it.
+//! Parses a term as people type it: words or the name of a photo, with an optional weight before it.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -8,25 +8,25 @@ use bridgetower::search::TermContent;
 use bridgetower::{Error, Term};
 use bt_cli::Advised;
 
-/// Said of what names a photo, or looks as if it did.
+/// The advice about a term that names a photo, or looks as if it did.
 const NAMES_A_PHOTO: &str = "a term that begins with ./, ../, /, ~/ or file:/// names a photo on this computer; begin with a word to search for words";
 
-/// Reads one of several terms as typed: `a cat`, `2:a cat`, `./photo.jpg`, `/photos/1.jpg`, `~/photos/1.jpg`,
-/// `file:///photos/1.jpg`. A number and a colon before it weigh it.
+/// Parses one of several terms: `a cat`, `2:a cat`, `./photo.jpg`, `/photos/1.jpg`, `~/photos/1.jpg`,
+/// `file:///photos/1.jpg`. A number and a colon before it are its weight.
 pub fn parse(typed: &str) -> anyhow::Result<Term> {
     let (weight, rest) = split_weight(typed);
     let content = read(rest)?;
     if !(weight.is_finite() && weight > 0.0) {
         return Err(refused(
             format!("the weight in {typed:?} must be a positive number"),
-            "a number and a colon before one of several terms weigh it: \"2:a cat\"",
+            "a number and a colon before one of several terms weight it: \"2:a cat\"",
         ));
     }
     Ok(Term { weight, content })
 }
 
-/// Reads the only term of a query. There is nothing to weigh it against, so `12:30 clock` and `3:2` are words; a weight
-/// before a photo is passed over.
+/// Parses the only term of a query. A weight would have no effect, so `12:30 clock` and `3:2` are words; a weight
+/// before a photo is ignored.
 pub fn parse_alone(typed: &str) -> anyhow::Result<Term> {
     let (_, rest) = split_weight(typed);
     let content = match path_of_photo(rest.trim())? {
@@ -37,7 +37,7 @@ pub fn parse_alone(typed: &str) -> anyhow::Result<Term> {
     Ok(Term { weight, content })
 }
 
-/// Refuses a photo that is not there, which is better known before a model is loaded for it.
+/// Refuses a photo that does not exist, before a model is loaded for it.
 pub fn check(term: &Term) -> anyhow::Result<()> {
     let TermContent::Image(Picture::File(path)) = &term.content else {
         return Ok(());
@@ -63,7 +63,7 @@ fn refused(reason: String, advice: &'static str) -> anyhow::Error {
     Advised { reason, advice }.into()
 }
 
-/// `2:a cat` is 2 and `a cat`; without a weight it is 1.
+/// Splits `2:a cat` into 2 and `a cat`; without a weight it is 1.
 fn split_weight(typed: &str) -> (f32, &str) {
     typed
         .split_once(':')
@@ -82,14 +82,14 @@ fn read(text: &str) -> anyhow::Result<TermContent> {
     })
 }
 
-/// The path of the photo that a term names, if it names one.
+/// Returns the path of the photo that a term names, if it names one.
 fn path_of_photo(text: &str) -> anyhow::Result<Option<PathBuf>> {
     if ["http://", "https://"]
         .iter()
         .any(|scheme| begins_with(text, scheme))
     {
         return Err(refused(
-            format!("{text} is not on this computer"),
+            format!("{text} is not a file on this computer"),
             "download the picture, and search by its file: bt-query ./picture.jpg",
         ));
     }
@@ -98,7 +98,7 @@ fn path_of_photo(text: &str) -> anyhow::Result<Option<PathBuf>> {
     }
     if let Some(below) = text.strip_prefix("~/") {
         let home = dirs::home_dir().ok_or_else(|| {
-            let reason = format!("{text}: this system names no home folder");
+            let reason = format!("{text}: this system has no home folder");
             refused(reason, "write the path in full")
         })?;
         return Ok(Some(home.join(below)));
@@ -107,7 +107,7 @@ fn path_of_photo(text: &str) -> anyhow::Result<Option<PathBuf>> {
     Ok(is_path.then(|| text.into()))
 }
 
-/// The path in a URL that begins with `file:/`, as file managers give it (RFC 8089).
+/// Returns the path in a URL that begins with `file:/`, as file managers write it (RFC 8089).
 fn path_of_url(url: &str) -> anyhow::Result<PathBuf> {
     let refused = |reason| refused(reason, NAMES_A_PHOTO);
     let rest = &url["file:".len()..];
@@ -128,10 +128,10 @@ fn path_of_url(url: &str) -> anyhow::Result<PathBuf> {
     }
     // file:///C:/photos is C:/photos.
     let path = if cfg!(windows) { &path[1..] } else { path };
-    path_from(percent_decoded(path)).ok_or_else(|| refused(format!("{url} is no path")))
+    path_from(percent_decoded(path)).ok_or_else(|| refused(format!("{url} is not a path")))
 }
 
-/// `%20` is a space; a `%` that nothing of that kind follows stays.
+/// Decodes `%20` as a space; a `%` that is not followed by two hexadecimal digits stays.
 fn percent_decoded(text: &str) -> Vec<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
     let mut bytes = text.as_bytes();
@@ -151,7 +151,7 @@ fn percent_decoded(text: &str) -> Vec<u8> {
     decoded
 }
 
-/// Unix paths are any bytes, others are text.
+/// Makes a path of bytes. Unix paths are any bytes, others are text.
 #[cfg(unix)]
 #[expect(
     clippy::unnecessary_wraps,

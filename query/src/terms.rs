@@ -1,4 +1,4 @@
-//! From what was typed to the terms of a query.
+//! Parses the terms of a query.
 
 use std::path::Path;
 
@@ -9,9 +9,9 @@ use bt_cli::OutputArgs;
 
 use crate::term;
 
-/// Reads `words`, what stands beside the flags, with the terms of the flags `add` and `subtract`.
+/// Reads `words`, the arguments that are not flags, with the terms of the flags `add` and `subtract`.
 ///
-/// Words are one term, or several with a + or - between them. Only among several do weights count.
+/// Words are one term, or several with a + or - between them. Weights count only among several.
 pub fn read(
     words: &[String],
     add: &[String],
@@ -56,7 +56,7 @@ impl<'t> Signed<'t> {
     }
 }
 
-/// Takes `horse + stripes - "a zoo"` apart. The shell has split it already, so that each term must be one word to it.
+/// Splits `horse + stripes - "a zoo"`. The shell has already split it, so each term must be one word to the shell.
 fn signed(words: &[String]) -> anyhow::Result<Vec<Signed<'_>>> {
     let mut terms: Vec<Signed> = Vec::new();
     let mut sign = Some(true);
@@ -77,7 +77,7 @@ fn signed(words: &[String]) -> anyhow::Result<Vec<Signed<'_>>> {
     }
 }
 
-/// `words` as they were probably meant: quotes around what lies between two signs.
+/// Returns `words` as they were probably meant, with quotes around what lies between two signs.
 fn quoted(words: &[String]) -> String {
     let terms = words.split_inclusive(|word| word == "+" || word == "-");
     let quote = |words: &[String]| match words.split_last() {
@@ -90,17 +90,17 @@ fn quoted(words: &[String]) -> String {
     terms.map(quote).collect::<Vec<_>>().join(" ")
 }
 
-/// A lone `2:cat` is words, which may surprise.
+/// Notes that a lone `2:cat` is words, which may surprise.
 fn note_weight(typed: &str, output: &OutputArgs) {
     let weighed = term::parse(typed);
     if weighed.is_ok_and(|term| (term.weight - 1.0).abs() > f32::EPSILON) {
         output.note(format!(
-            "{typed:?} is the only term, so what stands before the colon is no weight"
+            "{typed:?} is the only term, so the number before the colon is not a weight"
         ));
     }
 }
 
-/// A path that does not begin like one is taken for words, which may surprise too.
+/// Warns that a path that does not begin like one is read as words, which may surprise too.
 fn warn_of_file(term: &Term, output: &OutputArgs) {
     let TermContent::Text(words) = &term.content else {
         return;
@@ -109,7 +109,7 @@ fn warn_of_file(term: &Term, output: &OutputArgs) {
     let is_path = words.contains('/') || path.extension().is_some();
     if is_path && path.is_file() {
         output.warn(format!(
-            "{words:?} is taken for words, though there is a file of that name: ./{words} searches by the photo"
+            "{words:?} is read as words, although there is a file of that name: ./{words} searches by the photo"
         ));
     }
 }

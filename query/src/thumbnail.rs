@@ -1,9 +1,9 @@
-//! Photos made small.
+//! Thumbnails of photos.
 
 use image::RgbImage;
 use image::imageops::{self, FilterType};
 
-/// The size of a picture, as large as fits into `room`.
+/// Returns the largest size of a picture that fits into `room`.
 pub fn fit((width, height): (u32, u32), room: (u32, u32)) -> (u32, u32) {
     let (width, height) = (f64::from(width), f64::from(height));
     let scale = (f64::from(room.0) / width).min(f64::from(room.1) / height);
@@ -11,7 +11,7 @@ pub fn fit((width, height): (u32, u32), room: (u32, u32)) -> (u32, u32) {
     (side(width, room.0), side(height, room.1))
 }
 
-/// The whole photo at that size.
+/// Scales the whole photo to that size.
 pub fn resized(photo: &RgbImage, (width, height): (u32, u32)) -> RgbImage {
     let is_much_smaller = photo.width() > width * 4 && photo.height() > height * 4;
     if is_much_smaller {

@@ -1,4 +1,4 @@
-//! Pictures as terminals want them.
+//! Encodes pictures for terminals.
 
 use std::fmt::Write;
 use std::io::Cursor;
@@ -43,7 +43,7 @@ fn png(picture: &RgbImage) -> Vec<u8> {
     data.into_inner()
 }
 
-/// DEC's sixels (VT330/340, chapter 14): six rows at a time, in up to 256 colours, each colour a pass over the rows.
+/// DEC's sixels (VT330/340, chapter 14): six rows at a time, in up to 256 colours, with a pass over the rows for each.
 pub fn sixel(picture: &RgbImage) -> Vec<u8> {
     let (width, height) = picture.dimensions();
     let rgba: Vec<u8> = picture
@@ -97,7 +97,7 @@ fn band(drawn: &mut String, rows: &[u8], width: usize) {
     drawn.push('-');
 }
 
-/// Two pixels in a letter: the upper half of it in one colour, the rest in another.
+/// Draws two pixels per letter: its upper half in one colour, the lower half in another.
 pub fn blocks(picture: &RgbImage, is_true_colour: bool) -> Vec<u8> {
     let colour = |Rgb([r, g, b]): Rgb<u8>| {
         if is_true_colour {

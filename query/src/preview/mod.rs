@@ -1,5 +1,5 @@
-//! The hits' pictures on the terminal, by what it can show: kitty's protocol, iTerm2's, sixels, or coloured halves
-//! of letters.
+//! The hits' pictures on the terminal, by kitty's or iTerm2's protocol, as sixels, or as coloured halves of letters,
+//! whichever it supports.
 
 mod draw;
 mod protocol;
@@ -15,16 +15,16 @@ pub use self::protocol::Protocol;
 use self::terminal::Screen;
 use crate::thumbnail::{fit, resized};
 
-/// Draws pictures on the terminal that stdout is.
+/// Draws pictures on the terminal at stdout.
 pub struct Preview {
     protocol: Protocol,
     screen: Screen,
-    /// Most pixels from top to bottom.
+    /// The largest height, pixels.
     height: u32,
 }
 
 impl Preview {
-    /// Fails where stdout is no terminal, or one that shows no pictures.
+    /// Fails if stdout is not a terminal, or one that shows no pictures.
     pub fn new(wanted: Protocol, height: u32) -> anyhow::Result<Self> {
         ensure!(
             std::io::stdout().is_terminal(),
@@ -36,7 +36,7 @@ impl Preview {
         };
         ensure!(
             protocol.is_some(),
-            "no preview: the terminal has neither pictures nor colours (--preview=blocks draws anyway)"
+            "no preview: the terminal supports neither pictures nor colours (--preview=blocks draws anyway)"
         );
         Ok(Self {
             protocol: protocol.unwrap_or(wanted),
@@ -45,7 +45,7 @@ impl Preview {
         })
     }
 
-    /// A photo as the terminal is to be told, with the line below it as the next to write on.
+    /// Returns a photo in the terminal's protocol, which leaves the cursor on the line below it.
     pub fn of(&self, photo: &Photo) -> Result<Vec<u8>, Error> {
         let photo = Encoded::of(photo)?.decode()?.rgb;
         let Screen { cells, cell } = self.screen;

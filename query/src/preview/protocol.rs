@@ -1,8 +1,8 @@
-//! How terminals take pictures.
+//! The protocols by which terminals show pictures.
 
 use clap::ValueEnum;
 
-/// How to show pictures, by the words of the command line.
+/// The ways to show pictures, as named on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Protocol {
     /// Whatever the terminal supports

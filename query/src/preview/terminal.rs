@@ -1,4 +1,4 @@
-//! What the terminal can show, and how large it is.
+//! The terminal's abilities and size.
 
 use super::protocol::Protocol;
 
@@ -11,7 +11,7 @@ pub struct Screen {
     pub cell: (u32, u32),
 }
 
-/// What most letters have; many terminals do not tell.
+/// The usual size of a letter, for terminals that do not report it.
 const USUAL_CELL: (u32, u32) = (10, 20);
 
 impl Screen {
@@ -30,8 +30,8 @@ impl Screen {
     }
 }
 
-/// What the terminal shows, by its name, and by its answer where the name does not tell. None where it has no
-/// colours either.
+/// Returns the protocol that the terminal supports, by its name, or else by its answer. None if it has no colours
+/// either.
 pub fn protocol() -> Option<Protocol> {
     let term = variable("TERM");
     if term == "dumb" {
@@ -46,7 +46,7 @@ pub fn protocol() -> Option<Protocol> {
         .or_else(|| (has_true_colour() || term.contains("256color")).then_some(Protocol::Blocks))
 }
 
-/// Whether colours need not be from a table of 256.
+/// Returns whether colours are not limited to a table of 256.
 pub fn has_true_colour() -> bool {
     ["truecolor", "24bit"].contains(&variable("COLORTERM").as_str())
 }
@@ -69,8 +69,8 @@ fn by_name(term: &str) -> Option<Protocol> {
     }
 }
 
-/// Whether a picture of one pixel could be shown by kitty's protocol; and what kind of terminal this is, a question
-/// that all of them answer.
+/// Asks whether a picture of one pixel could be shown by kitty's protocol, and what kind of terminal this is, a
+/// question that all of them answer.
 const QUESTIONS: &[u8] = b"\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\\x1b[c";
 
 fn by_answer(answer: &[u8]) -> Option<Protocol> {
@@ -83,7 +83,7 @@ fn by_answer(answer: &[u8]) -> Option<Protocol> {
     has.any(|has| has == "4").then_some(Protocol::Sixel)
 }
 
-/// The answer to the second question: `ESC [ ? 62 ; 4 c`.
+/// Returns the answer to the second question: `ESC [ ? 62 ; 4 c`.
 fn attributes(answer: &[u8]) -> Option<String> {
     let answer = String::from_utf8_lossy(answer);
     let (_, attributes) = answer.split_once("\x1b[?")?;
@@ -102,7 +102,7 @@ mod system {
     use rustix::io::{read, write};
     use rustix::termios::{OptionalActions, SpecialCodeIndex, tcgetattr, tcgetwinsize, tcsetattr};
 
-    /// Pixels of the whole terminal.
+    /// Returns the size of the whole terminal in pixels.
     pub fn pixels() -> Option<(u32, u32)> {
         let size = tcgetwinsize(stdout()).ok()?;
         Some((size.ws_xpixel.into(), size.ws_ypixel.into()))
@@ -111,7 +111,7 @@ mod system {
     /// Tenths of a second to wait for an answer.
     const PATIENCE: u8 = 3;
 
-    /// What the terminal answers; nothing, where it does not.
+    /// Returns the terminal's answer; empty if there is none.
     pub fn ask(questions: &[u8]) -> Vec<u8> {
         let mut answer = Vec::new();
         let Ok(usual) = tcgetattr(stdout()) else {
