@@ -1,4 +1,4 @@
-//! The library's one error type. Every message says what went wrong; [`Error::hint`] says what to do.
+//! The library's error type. Every message says what went wrong; [`Error::hint`] says what to do.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     // --- photos ---
-    /// The file of an indexed photo holds something else by now.
+    /// The file of an indexed photo has changed.
     #[error("{} changed since it was indexed", path.display())]
     Changed {
         /// The file.
@@ -42,7 +42,7 @@ pub enum Error {
     NoModel {
         /// The folder or hub id as given.
         model: String,
-        /// What was looked for and not found.
+        /// What was not found.
         reason: String,
     },
     /// The folder of the model that an index was built with is gone.
@@ -56,7 +56,7 @@ pub enum Error {
     Checkpoint {
         /// The offending file.
         path: PathBuf,
-        /// What is wrong with it; names the tensor or key.
+        /// The fault; names the tensor or key.
         reason: String,
     },
     /// The checkpoint lacks the head that the task needs.
@@ -69,7 +69,7 @@ pub enum Error {
         /// The first tensor looked for.
         tensor: String,
     },
-    /// The device asked for is not there, or was not compiled in.
+    /// The requested device does not exist, or was not compiled in.
     #[error("{reason}")]
     Device {
         /// What is missing.
@@ -118,7 +118,7 @@ pub enum Error {
         path: PathBuf,
         /// Name and fingerprint of the model that built it.
         built_with: String,
-        /// Name and fingerprint of the model in hand.
+        /// Name and fingerprint of the given model.
         given: String,
     },
     /// The index was written by a newer (or unknown) version of this software.
@@ -139,7 +139,7 @@ pub enum Error {
         /// What does not fit.
         reason: String,
     },
-    /// Neither the store nor the snapshot of an index tells what it was built with.
+    /// Neither the store nor the snapshot of an index can be read.
     #[error("index {} is damaged beyond repair: neither its store nor its snapshot can be read", path.display())]
     BeyondRepair {
         /// The index folder.
@@ -153,13 +153,13 @@ pub enum Error {
         /// The process that holds the builder's lock.
         pid: u32,
     },
-    /// A folder of photos that is not there.
+    /// A folder of photos does not exist.
     #[error("no such folder: {}", path.display())]
     NoFolder {
         /// The folder as given.
         path: PathBuf,
     },
-    /// A build without a folder, of an index that knows of none.
+    /// A build without a folder, of an index that has none from earlier builds.
     #[error("no folder was given, and the index knows none from earlier builds")]
     NoFolders,
     /// The folders hold no photo at all.
@@ -174,7 +174,7 @@ pub enum Error {
         /// The first such folder given.
         path: PathBuf,
     },
-    /// A pattern of what to leave out that is none.
+    /// A malformed pattern of what to leave out.
     #[error("malformed pattern {pattern:?}: {reason}")]
     Pattern {
         /// The pattern as given.
@@ -188,17 +188,17 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
-    /// Files that are not the export they should be.
+    /// Files that are not a correct export.
     #[error("{}{}: {reason}", path.display(), line.map_or(String::new(), |line| format!(", line {line}")))]
     Export {
         /// The file.
         path: PathBuf,
-        /// Where in it, counted from 1, if at a line.
+        /// The line, counted from 1, if known.
         line: Option<usize>,
         /// What is wrong there.
         reason: String,
     },
-    /// An import makes a new index, and there is one.
+    /// An import makes a new index, but one exists already.
     #[error("there is already an index at {}", path.display())]
     IndexExists {
         /// The index folder.
@@ -209,18 +209,18 @@ pub enum Error {
     Cancelled,
 
     // --- evaluation ---
-    /// A file of pictures and captions that is not what it should be.
+    /// A file of pictures and captions that is not well-formed.
     #[error("{}{}: {reason}", path.display(), line.map_or(String::new(), |line| format!(", line {line}")))]
     Dataset {
         /// The file.
         path: PathBuf,
-        /// Where in it, counted from 1, if at a line.
+        /// The line, counted from 1, if known.
         line: Option<usize>,
         /// What is wrong there.
         reason: String,
     },
 
-    /// A write to this index failed before, and what is in memory may not be on the disk.
+    /// An earlier write to this index failed, so memory may be ahead of the disk.
     #[error("an earlier write to index {} failed, so it takes no further changes", path.display())]
     Unwritten {
         /// The index folder.
@@ -228,7 +228,7 @@ pub enum Error {
     },
 
     // --- outside ---
-    /// There is no room left.
+    /// The disk is full.
     #[error("the disk at {} is full: cannot write {}", disk.display(), path.display())]
     DiskFull {
         /// The file or folder that was to be written.
@@ -259,14 +259,14 @@ impl Error {
         }
     }
 
-    /// What the user can do about it, in one line; empty where the message says it all.
+    /// Returns advice for the user in one line; empty if the message is enough.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::NoModel { .. } => {
-                "--model takes a folder with config.json and weights, a hub id such as BridgeTower/bridgetower-large-itm-mlm-itc, or demo, the small model that is part of the program"
+                "--model takes a folder with config.json and weights, a hub id such as BridgeTower/bridgetower-large-itm-mlm-itc, or demo, the small model that is built into the program"
             }
             Self::ModelMoved { .. } => {
-                "if it was moved, --model says where it is now, and bt-index build --model DIR remembers it"
+                "if it was moved, give its new place with --model; bt-index build --model DIR records it"
             }
             Self::Checkpoint { .. } => {
                 "download the checkpoint again, or compare its config.json with its weights"
@@ -281,43 +281,43 @@ impl Error {
             Self::EmptyQuery => "describe what the photo shows: bt-query \"a cat by a window\"",
             Self::Filter { accepted, .. } => accepted,
             Self::NoNumber { .. } => {
-                "the checkpoint is damaged, or the number format too narrow: try --precision f32, or download the checkpoint again"
+                "the checkpoint is damaged, or the number format is too narrow: try --precision f32, or download the checkpoint again"
             }
             Self::Changed { .. } => "bt-index build brings the index up to date",
             Self::NoIndex { .. } => {
                 "build one first: bt-index build ./photos (--index or BT_INDEX choose another place)"
             }
             Self::OtherModel { .. } => {
-                "use --model with the model it was built with, --index for a second index, or bt-index build --rebuild"
+                "use --model with that model, --index for a second index, or bt-index build --rebuild"
             }
             Self::IndexFormat { .. } => {
                 "update this program, or use --index for a second index, or bt-index build --rebuild"
             }
             Self::Corrupt { .. } => {
-                "bt-index verify --repair mends what it can, and says what is left to embed again"
+                "bt-index verify --repair repairs what it can, and reports what has to be embedded again"
             }
             Self::BeyondRepair { .. } => {
-                "bt-index build --rebuild FOLDERS embeds everything again; photos are never touched"
+                "bt-index build --rebuild FOLDERS embeds everything again; photos are never changed"
             }
             Self::Busy { .. } => "wait until it ends, or stop that process; queries work meanwhile",
             Self::NoFolder { .. } => {
                 "check the spelling, and that the drive is mounted; if it was renamed, bt-index build NEW-NAME moves its photos; nothing was changed"
             }
-            Self::NoFolders => "say where the photos are: bt-index build ./photos",
+            Self::NoFolders => "give the folder of the photos: bt-index build ./photos",
             Self::NoPhotos { .. } => {
                 "give a folder that holds JPEG, PNG, WebP, GIF, TIFF or BMP files; nothing was changed"
             }
             Self::AllLeftOut { .. } => {
-                "look at its .btignore files and --exclude, and give --hidden if they are hidden; thumbnails and trash are left out too; nothing was changed (bt-index remove takes a whole folder out)"
+                "check its .btignore files and --exclude, and give --hidden if they are hidden; thumbnails and trash are left out too; nothing was changed (bt-index remove takes out a whole folder)"
             }
             Self::Pattern { .. } => {
-                "--exclude takes what a line of .gitignore would say, such as 'raw/' or '*.png'; quote it, so that the shell leaves it alone"
+                "--exclude takes a line of .gitignore syntax, such as 'raw/' or '*.png'; quote it, so that the shell does not expand it"
             }
             Self::NotEmpty { .. } => {
                 "give a new folder, or --force to write embeddings.npy, photos.jsonl and index.json there; other files stay"
             }
             Self::Export { .. } => {
-                "bt-index import reads what bt-index export writes; export again, or mend what is named; nothing was imported"
+                "bt-index import reads what bt-index export writes; export again, or correct what the error names; nothing was imported"
             }
             Self::IndexExists { .. } => {
                 "give another place with --index, or move that folder away first"
@@ -326,11 +326,11 @@ impl Error {
                 "each line is a record such as {\"image\": \"cat.jpg\", \"caption\": \"a cat\"}, or the file is Karpathy's split of Flickr30k or COCO; see bt-query eval --help"
             }
             Self::DiskFull { .. } => {
-                "make room there and run the same command again: the index keeps what was committed, and goes on from it"
+                "make room there and run the same command again: the index keeps what was committed, and continues from it"
             }
             Self::Unwritten { .. } => "open the index again: it keeps what was committed",
             Self::Io { source, .. } if source.raw_os_error() == Some(DEVICE_FAILS) => {
-                "the disk may be failing, the system's log tells more; the index keeps what was committed, and the same command goes on from it"
+                "the disk may be failing, see the system's log; the index keeps what was committed, and the same command continues from it"
             }
             Self::Photo { .. }
             | Self::Compute(_)
@@ -341,10 +341,10 @@ impl Error {
     }
 }
 
-/// What the system says when a device does not do as it is told.
+/// The system's error code for a failing device.
 const DEVICE_FAILS: i32 = if cfg!(windows) { 1117 } else { 5 };
 
-/// Where the file system is mounted that holds a path, or would hold it.
+/// Returns where the file system is mounted that holds a path, or would hold it.
 #[cfg(unix)]
 fn disk_of(path: &Path) -> PathBuf {
     use std::os::unix::fs::MetadataExt;
@@ -357,7 +357,7 @@ fn disk_of(path: &Path) -> PathBuf {
     same.last().unwrap_or(&there).to_owned()
 }
 
-/// The drive that holds a path, where paths begin with drives.
+/// Returns the drive that holds a path, if paths begin with drives.
 #[cfg(not(unix))]
 fn disk_of(path: &Path) -> PathBuf {
     path.ancestors().last().unwrap_or(path).to_owned()

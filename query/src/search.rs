@@ -171,7 +171,9 @@ fn report(output: &OutputArgs, found: &Found) {
         match warning {
             Warning::Changed { .. } => hint("bt-index build brings the index up to date"),
             Warning::NoNumber { .. } => {
-                hint("the checkpoint is damaged, or the number format too narrow: --precision f32");
+                hint(
+                    "the checkpoint is damaged, or the number format is too narrow: try --precision f32",
+                );
             }
             _ => {}
         }

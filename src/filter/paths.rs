@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 /// An expression that matches no text.
 const NOTHING: &str = r"[^\s\S]";
 
-const ACCEPTED: &str = "write \"*.jpg\", \"2023/**\", \"IMG_{1,2}*\", a folder's name, or a pattern for the whole path such as \"/photos/**/*.jpg\" (quoted, so that the shell leaves it alone)";
+const ACCEPTED: &str = "write \"*.jpg\", \"2023/**\", \"IMG_{1,2}*\", a folder's name, or a pattern for the whole path such as \"/photos/**/*.jpg\" (quoted, so that the shell does not expand it)";
 
 /// Glob patterns, one of which a path must match.
 ///

@@ -112,7 +112,7 @@ impl fmt::Display for Warning {
             ),
             Self::NoNumber { paths } => write!(
                 f,
-                "left out, because they match with a probability that is no number: {}",
+                "left out, because their match probability is not a number: {}",
                 some_of(paths)
             ),
             Self::CacheUnwritable { reason } => write!(f, "the cache cannot be written: {reason}"),
