@@ -19,8 +19,8 @@ use serde_json::json;
 
 use crate::args::{BuildArgs, Program};
 
-/// Said of an index that was begun by an earlier version.
-pub const EARLIER_READING: &str = "this index was begun by a version that ignored colour profiles and transparency; \
+/// A warning about an index that was started by an earlier version.
+pub const EARLIER_READING: &str = "this index was started by a version that ignored colour profiles and transparency; \
     `bt-index build --rebuild` sees such pictures as viewers show them";
 
 pub fn build(program: &Program, args: &BuildArgs) -> anyhow::Result<u8> {
@@ -43,13 +43,13 @@ pub fn build(program: &Program, args: &BuildArgs) -> anyhow::Result<u8> {
     let report = match outcome {
         Err(Error::Cancelled) if writer.is_rebuild() => {
             anyhow::bail!(
-                "stopped; {} in the new index, bt-index build --rebuild goes on from there, and queries see the old one",
+                "stopped; {} in the new index, bt-index build --rebuild continues from there, and queries see the old one",
                 counted(writer.len(), "photo")
             )
         }
         Err(Error::Cancelled) => {
             anyhow::bail!(
-                "stopped; {} in the index, and the next build goes on from there",
+                "stopped; {} in the index, and the next build continues from there",
                 counted(writer.len(), "photo")
             )
         }
@@ -68,13 +68,13 @@ pub fn build(program: &Program, args: &BuildArgs) -> anyhow::Result<u8> {
     Ok(DONE)
 }
 
-/// What was asked to be built: once by `build`, again and again by `watch`.
+/// A requested build: run once by `build`, repeatedly by `watch`.
 pub struct Job<'a> {
     program: &'a Program,
     args: &'a BuildArgs,
     pub index: Index,
     pub folders: Vec<PathBuf>,
-    /// Those of earlier builds.
+    /// The folders of earlier builds.
     pub known: Vec<PathBuf>,
     pub options: BuildOptions<'static>,
     default_model: String,
@@ -115,8 +115,8 @@ impl<'a> Job<'a> {
         })
     }
 
-    /// Wrong folders should be told before minutes of download, as wrong patterns are. One of an earlier build may be
-    /// away, but not where a new index is to take the old one's place.
+    /// Reports wrong folders before minutes of download, as wrong patterns are. A folder of an earlier build may be
+    /// missing, except in a rebuild.
     fn check_folders(&self) -> Result<(), Error> {
         if self.folders.is_empty() {
             return Err(Error::NoFolders);
@@ -132,7 +132,7 @@ impl<'a> Job<'a> {
         Ok(())
     }
 
-    /// Whether a folder was in an earlier build.
+    /// Returns whether a folder was in an earlier build.
     pub fn knows(&self, folder: &Path) -> bool {
         let path = indexed_path(folder);
         self.known.iter().any(|root| path.starts_with(root))
@@ -143,7 +143,8 @@ impl<'a> Job<'a> {
         args.model.load(&self.default_model, &program.output)
     }
 
-    /// The index in use, or one to take its place, without photos that an earlier attempt took in from elsewhere.
+    /// Opens the index in use, or one that will replace it, without photos that an earlier attempt added from other
+    /// folders.
     pub fn open(&self, model: &ModelIdentity, rebuild: bool) -> Result<IndexWriter, Error> {
         if !rebuild {
             return self.index.writer(model);
@@ -164,12 +165,12 @@ impl<'a> Job<'a> {
         Ok(writer)
     }
 
-    /// Says what becomes of a rebuild that was begun.
+    /// Reports whether an unfinished rebuild is continued.
     fn note_rebuild(&self, writer: &IndexWriter) {
         let output = &self.program.output;
         if writer.is_rebuild() && !writer.is_empty() {
             output.say(format!(
-                "going on with the rebuild that was begun: {} in the new index",
+                "continuing an earlier rebuild: {} in the new index",
                 counted(writer.len(), "photo")
             ));
         } else if !writer.is_rebuild()
@@ -178,11 +179,11 @@ impl<'a> Job<'a> {
                 .status()
                 .is_ok_and(|status| status.rebuild_bytes > 0)
         {
-            output.say("a rebuild was begun and waits: bt-index build --rebuild goes on with it");
+            output.say("an earlier rebuild is not finished: bt-index build --rebuild continues it");
         }
     }
 
-    /// One build, shown on `screen`.
+    /// Runs one build, shown on `screen`.
     pub fn run(
         &self,
         writer: &mut IndexWriter,
@@ -219,7 +220,7 @@ impl<'a> Job<'a> {
         )
     }
 
-    /// Where what reranking needs of photos is kept, if it shall be.
+    /// Returns the cache for what reranking needs of photos, if one is wanted.
     pub fn cache(&self, engine: &Engine) -> anyhow::Result<Option<PhotoCache>> {
         let level = CacheLevel::from(self.args.cache);
         if level == CacheLevel::None {
@@ -228,7 +229,7 @@ impl<'a> Job<'a> {
         if !engine.model().has_itm() {
             // No error: a default in the environment may be meant for queries.
             self.program.output.warn(format_args!(
-                "--cache keeps nothing: {} has no matching head, and queries rerank with another checkpoint",
+                "--cache keeps nothing: {} has no matching head, so queries rerank with another checkpoint",
                 engine.name()
             ));
             return Ok(None);
@@ -239,8 +240,8 @@ impl<'a> Job<'a> {
     }
 }
 
-/// What an earlier build published, if anything. One that is damaged is mended by this build, unless only that
-/// would have told folders and model.
+/// Returns what an earlier build published, if anything. This build repairs a damaged one, unless folders or model are
+/// known only from it.
 fn published(index: &Index, args: &BuildArgs) -> Result<Option<Status>, Error> {
     match index.status() {
         Ok(status) => Ok(Some(status)),
@@ -253,12 +254,12 @@ fn published(index: &Index, args: &BuildArgs) -> Result<Option<Status>, Error> {
     }
 }
 
-/// Ctrl-C asks the build to commit and stop; a second one ends the process at once, which is safe too.
+/// Makes Ctrl-C stop the build after a commit; a second one ends the process at once, which is safe too.
 pub fn cancel_on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
     on_interrupt(|| {})
 }
 
-/// The same, for who wants to be told.
+/// The same, and calls `told`.
 pub fn on_interrupt(told: impl Fn() + Send + 'static) -> anyhow::Result<Arc<AtomicBool>> {
     let cancel = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&cancel);
@@ -275,13 +276,13 @@ pub fn on_interrupt(told: impl Fn() + Send + 'static) -> anyhow::Result<Arc<Atom
     Ok(cancel)
 }
 
-/// What a build shows on stderr while it runs.
+/// The output of a running build on stderr.
 pub struct Screen<'a> {
     output: &'a OutputArgs,
     bar: Progress,
-    /// Files that need no warning any more, with the reason.
+    /// Files that were already warned about, with the reason.
     pub silent: HashSet<(PathBuf, String)>,
-    /// Whether to say what is wrong with whole folders.
+    /// True to report problems with whole folders.
     pub tells_of_folders: bool,
     to_read: usize,
     done: usize,
@@ -319,7 +320,7 @@ impl<'a> Screen<'a> {
             BuildEvent::Progress { done } => self.embedding(*done),
             BuildEvent::CacheStopped { reason } => self.bar.suspend(|| {
                 self.output.warn(format!(
-                    "{reason}: queries compute further photos themselves (--cache-limit allows more)"
+                    "{reason}: queries will compute the remaining photos themselves (--cache-limit sets the limit)"
                 ));
             }),
             BuildEvent::Skipped { path, reason } => {
@@ -335,7 +336,7 @@ impl<'a> Screen<'a> {
             BuildEvent::Away(folder) => self.tell(|| about_away(folder)),
             BuildEvent::Renamed { folder } => self.tell(|| {
                 let folder = folder.display();
-                format!("{folder} is gone, and all its photos were found elsewhere: it was renamed, and is built no more")
+                format!("{folder} is gone, and all its photos were found elsewhere: it was renamed, and is no longer built")
             }),
             BuildEvent::PassedOver { links } => self.tell(|| about_links(links)),
             BuildEvent::Committed { photos } => {
@@ -378,17 +379,17 @@ fn about_away(folder: &AwayFolder) -> String {
     )
 }
 
-/// One line for people.
+/// Describes links in one line.
 pub fn about_links(links: &[PathBuf]) -> String {
     let first = links.first().map(|link| link.display().to_string());
     format!(
-        "links to folders passed over: {}, such as {}; --follow takes in the photos there",
+        "links to folders not followed: {}, such as {}; --follow includes the photos there",
         HumanCount(links.len() as u64),
         first.unwrap_or_default()
     )
 }
 
-/// What a build did, in a line for people.
+/// Describes what a build did, in one line for people.
 pub fn in_words(report: &BuildReport, photos: usize, took: Duration) -> String {
     let parts = [
         (report.embedded, "embedded"),
@@ -411,7 +412,7 @@ pub fn in_words(report: &BuildReport, photos: usize, took: Duration) -> String {
     )
 }
 
-/// The same for programs.
+/// Describes the same for programs.
 pub fn as_json(report: &BuildReport, photos: usize, took: Duration) -> serde_json::Value {
     let mut fields = json!(report);
     fields["photos"] = photos.into();

@@ -18,16 +18,15 @@ use crate::error::{Error, Result};
 use crate::index::WriteIndex;
 use crate::processor::{MAX_DECODING_BYTES, MAX_FILE_BYTES};
 
-/// Why a link to a folder is skipped that the index knows photos behind.
-const NOTHING_BEHIND: &str =
-    "it leads to no photo, as a link to an unmounted drive does; the index keeps what was there";
+/// The reason for skipping a link to a folder behind which the index knows photos.
+const NOTHING_BEHIND: &str = "the link leads to no photo, perhaps because a drive is not mounted; the index keeps what was there";
 
-/// What files, and what decoding them, may hold in memory at once, all threads together, bytes. The largest file and
-/// the largest picture that are read fit.
+/// The memory that files, and decoding them, may hold at once in all threads together, bytes. The largest file and the
+/// largest picture that are read fit into it.
 const FILE_MEMORY: u64 = MAX_FILE_BYTES;
 const DECODE_MEMORY: u64 = MAX_DECODING_BYTES;
 
-/// Brings the index up to date with `folders`, or with the folders of earlier builds where none is given.
+/// Brings the index up to date with `folders`, or with the folders of earlier builds if none is given.
 ///
 /// Returns [`Error::Cancelled`] soon after `cancel` is set; what was embedded by then is committed.
 pub fn build(
@@ -87,7 +86,7 @@ pub fn build(
     committer.finish(&difference, cancel)
 }
 
-/// What is known before the first file is read.
+/// Returns the report as far as it is known before the first file is read.
 fn report(scan: Scan, difference: &mut Difference, index: &dyn WriteIndex) -> Result<BuildReport> {
     let mut skipped = scan.unreadable;
     skipped.extend(scan.not_files);

@@ -1,11 +1,11 @@
-//! What other programs keep among photos: thumbnails, previews, and what was deleted.
+//! Files that other programs keep among photos: thumbnails, previews, and trash.
 //!
-//! Only names that surely mean that, and that nobody would give to an album. Systems and servers that make them do not
-//! tell upper from lower case, so these rules do not either.
+//! Only names that are unmistakable, and that nobody would give to an album. The systems and servers that make them
+//! ignore case, so these rules do too.
 
 use std::path::Path;
 
-/// Folders, by their whole name.
+/// Names of folders.
 const FOLDERS: [&str; 24] = [
     // Synology, QNAP, TerraMaster, Western Digital.
     "@eaDir",
@@ -49,12 +49,12 @@ const LIBRARIES: [&str; 5] = [
     "migratedphotolibrary",
     "migratedaplibrary",
 ];
-/// Where such a library keeps the photos themselves. All else in it is made of them.
+/// The folders of such a library that hold the photos themselves. Everything else in it is made from them.
 const MASTERS: [&str; 2] = ["originals", "Masters"];
-/// Files: what macOS could not store otherwise, and what Android has deleted or not yet written.
+/// Beginnings of file names: macOS's metadata, and what Android has deleted or not yet written.
 const FILES: [&str; 3] = ["._", ".trashed-", ".pending-"];
 
-/// Whether a folder or file holds no photos of its owner, by its name.
+/// Returns whether a folder or file belongs to another program, by its name.
 pub(super) fn is_of_another_program(path: &Path, is_dir: bool) -> bool {
     let Some(name) = path.file_name() else {
         return false;

@@ -1,4 +1,4 @@
-//! The end of a build: pixels to embeddings to commits, on the caller's thread.
+//! The last part of a build: pixels to embeddings to commits, on the caller's thread.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -21,31 +21,31 @@ use crate::index::{Changes, WriteIndex};
 use crate::photo::{ContentHash, Photo, PhotoId, PhotoMetadata};
 use crate::processor::Pixels;
 
-/// A batch that takes longer than this is made smaller, so that commits stay frequent on slow machines.
+/// After a batch that takes longer than this, batches get smaller, so that commits stay frequent on slow machines.
 const LONGEST_BATCH: Duration = Duration::from_secs(20);
 /// Publishing may take one part in this many of a build's time.
 const PUBLISH_SHARE: u32 = 20;
 
-/// Records that are brought up to date at once, where that needs no reading.
+/// Records that are updated at once, if no file has to be read for that.
 const DATED_AT_ONCE: usize = 4096;
 
 /// An embedding, and the image side of matches where it is to be kept.
 type Computed = (Embedding, Option<ImageSide>);
 
-/// What has been read and is not yet committed, and what a commit does to the index.
+/// Photos that were read and are not yet committed, and the changes that a commit makes to the index.
 pub(super) struct Committer<'a> {
     pub(super) writer: &'a mut dyn WriteIndex,
     engine: &'a Engine,
     options: &'a BuildOptions<'a>,
     on_event: &'a mut dyn FnMut(BuildEvent),
     report: BuildReport,
-    /// While there is room.
+    /// The cache to fill, while there is room.
     cache: Option<Filling<'a>>,
-    /// Photos whose file is no longer where it was; one of them may turn up elsewhere.
+    /// Photos whose file is no longer where it was; it may turn up elsewhere.
     pub(super) gone: HashSet<PhotoId>,
     /// Folders of earlier builds that this one does not see.
     pub(super) unseen_roots: Vec<PathBuf>,
-    /// What was in those of them that are gone; looked for once it matters.
+    /// The photos in those of them that are gone; computed when first needed.
     adrift: Option<Adrift>,
     /// Waiting for the model.
     batch: Vec<(Photo, Pixels)>,
@@ -59,17 +59,17 @@ pub(super) struct Committer<'a> {
     source: &'a Source<'a>,
     done: usize,
     last_commit: Instant,
-    /// None in a new index, whose first photos shall be found at once.
+    /// None in a new index, whose first photos should be found at once.
     last_publish: Option<Instant>,
     publish_took: Duration,
 }
 
-/// What was in folders of earlier builds that are no longer there: on an unplugged drive, or renamed. In that case the
-/// photos turn up in another folder.
+/// Photos in folders of earlier builds that no longer exist: on an unplugged drive, or in a renamed folder. In that
+/// case the photos turn up in another folder.
 struct Adrift {
     folders: Vec<PathBuf>,
     photos: HashSet<PhotoId>,
-    /// Some of the folders, of which photos turned up.
+    /// Those of the folders whose photos turned up.
     found: HashSet<PathBuf>,
 }
 
@@ -106,7 +106,7 @@ impl<'a> Committer<'a> {
         }
     }
 
-    /// Completes records that were made without a change time. No file is read for that.
+    /// Completes records that have no change time, without reading a file.
     pub(super) fn date(&mut self, files: &[PhotoFile], cancel: &AtomicBool) -> Result<()> {
         for files in files.chunks(DATED_AT_ONCE) {
             if cancel.load(Ordering::Relaxed) {
@@ -124,7 +124,7 @@ impl<'a> Committer<'a> {
         Ok(())
     }
 
-    /// Takes in what the readers send, until they end or the build is cancelled.
+    /// Processes what the readers send, until they end or the build is cancelled.
     pub(super) fn take_all(
         &mut self,
         readings: Receiver<Reading>,
@@ -173,8 +173,8 @@ impl<'a> Committer<'a> {
         Ok(())
     }
 
-    /// Gives `file` the vector of a photo with the same content: its own (touched), that of a photo that is
-    /// gone (moved), or a copy. False where the index holds no such photo.
+    /// Gives `file` the vector of a photo with the same content: its own (touched), that of a photo that is gone
+    /// (moved), or a copy. Returns false if the index holds no such photo.
     fn recognise(&mut self, file: &PhotoFile, content_hash: ContentHash) -> Result<bool> {
         let removed = &self.changes.remove;
         let same = self.writer.by_content(content_hash)?;
@@ -211,7 +211,7 @@ impl<'a> Committer<'a> {
         Ok(true)
     }
 
-    /// One of these photos whose file is no longer where it was.
+    /// Returns one of these photos whose file is no longer where it was.
     fn moved(&mut self, photos: &[PhotoId]) -> Result<Option<PhotoId>> {
         if let Some(&id) = photos.iter().find(|id| self.gone.contains(id)) {
             self.gone.remove(&id);
@@ -234,7 +234,7 @@ impl<'a> Committer<'a> {
         Ok(folder.map(|_| id))
     }
 
-    /// Takes out what the index holds at `path`: another picture is there now.
+    /// Removes what the index holds at `path`: another picture is there now.
     fn displace(&mut self, path: &Path) -> Result<()> {
         if let Some((id, _)) = self.writer.by_path(path)? {
             self.gone.remove(&id);
@@ -328,7 +328,7 @@ impl<'a> Committer<'a> {
         })
     }
 
-    /// Fills the cache. That it is full or cannot be written ends the filling, not the build.
+    /// Fills the cache. If it is full or cannot be written, the filling ends, not the build.
     fn keep(&mut self, photo: &Photo, kept: Option<&ImageSide>) {
         let (Some(cache), Some(kept)) = (&mut self.cache, kept) else {
             return;
@@ -365,7 +365,7 @@ impl<'a> Committer<'a> {
         Ok(())
     }
 
-    /// Publishing copies the whole index, so the larger it is, the seldomer that happens.
+    /// Publishes if it is time. Publishing copies the whole index, so it happens less often in a larger one.
     fn publish_if_due(&mut self) -> Result<()> {
         let pause = self
             .options
@@ -387,7 +387,7 @@ impl<'a> Committer<'a> {
         Ok(())
     }
 
-    /// Commits the rest, ends the build if it saw everything, and publishes.
+    /// Commits the rest, completes the build if it saw everything, and publishes.
     pub(super) fn finish(
         mut self,
         difference: &Difference,
@@ -405,7 +405,7 @@ impl<'a> Committer<'a> {
         Ok(self.report)
     }
 
-    /// What only a build that saw everything may do: take out what is gone, and mend the graph.
+    /// Removes what is gone and updates the graph, which only a build that saw everything may do.
     fn end(&mut self, difference: &Difference, cancel: &AtomicBool) -> Result<()> {
         if cancel.load(Ordering::Relaxed) {
             return Err(Error::Cancelled);
@@ -421,8 +421,8 @@ impl<'a> Committer<'a> {
         })
     }
 
-    /// A folder that is gone was renamed if all its photos turned up elsewhere. If only some did, the others stay,
-    /// since they may have been left behind on a drive.
+    /// Forgets folders that were renamed: they are gone, and all their photos turned up elsewhere. If only some did,
+    /// the others stay, since they may have been left behind on a drive.
     fn look_after_lost_folders(&mut self) -> Result<()> {
         let Some(adrift) = self.adrift.take() else {
             return Ok(());
@@ -455,7 +455,7 @@ impl<'a> Committer<'a> {
         Ok(())
     }
 
-    /// The folders of this build and of earlier ones; a folder inside another one goes with it.
+    /// Returns the folders of this build and of earlier ones, without those inside another one.
     fn all_roots(&self, difference: &Difference) -> Vec<PathBuf> {
         let unseen = self.unseen_roots.iter();
         let unseen = unseen.filter(|root| !self.report.renamed.contains(root));

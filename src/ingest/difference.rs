@@ -10,7 +10,7 @@ use super::scan::{PhotoFile, Scan};
 use super::stamp::Stamp;
 use crate::error::Result;
 
-/// What there is to do, and what a scan tells of the photos that it did not meet.
+/// The work of a build, and what a scan tells about photos that it did not find.
 #[derive(Default)]
 pub(super) struct Difference {
     pub(super) unchanged: usize,
@@ -23,12 +23,12 @@ pub(super) struct Difference {
     roots: Vec<PathBuf>,
     /// [`Scan::linked_roots`]
     linked_roots: Vec<(PathBuf, PathBuf)>,
-    /// What is below these may be there, though it was not seen.
+    /// Photos below these may exist, although they were not seen.
     unseen: Vec<PathBuf>,
 }
 
 impl Difference {
-    /// Compares what a scan saw with what the index holds, by path.
+    /// Compares a scan with the index, by path.
     pub(super) fn new(
         scan: &mut Scan,
         known: impl Fn(&Path) -> Result<Option<Stamp>>,
@@ -62,17 +62,18 @@ impl Difference {
         Ok(difference)
     }
 
-    /// The folders that hold photos.
+    /// Returns the folders that hold photos.
     pub(super) fn roots(&self) -> &[PathBuf] {
         &self.roots
     }
 
-    /// Photos in them.
+    /// Returns the number of photos in them.
     pub(super) fn found(&self) -> usize {
         self.in_folders.len()
     }
 
-    /// Whether a photo of the index should be in the folders and is not, except below what could not be seen.
+    /// Returns whether a photo of the index is missing from the folders. One below a place that could not be read is
+    /// not.
     pub(super) fn misses(&self, photo: &Path) -> bool {
         // A link may stand today where the folder of an earlier build was.
         let linked = self.linked_roots.iter().find_map(|(given, real)| {
@@ -85,7 +86,7 @@ impl Difference {
             && !self.in_folders.contains(photo)
     }
 
-    /// Whether this build looks into a folder of an earlier one, perhaps by another path.
+    /// Returns whether this build covers a folder of an earlier one, perhaps by another path.
     pub(super) fn sees(&self, root: &Path) -> bool {
         let mut linked = self.linked_roots.iter();
         is_below(&self.roots, root)

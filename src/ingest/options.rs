@@ -1,4 +1,4 @@
-//! How to build.
+//! The settings of a build.
 
 use std::time::Duration;
 
@@ -7,27 +7,27 @@ use super::select::ScanOptions;
 use super::stamp::Compare;
 use crate::cache::PhotoCache;
 
-/// How to build.
+/// The settings of a build.
 #[derive(Debug, Clone)]
 pub struct BuildOptions<'a> {
-    /// Photos embedded at once; the engine's own choice where `None`.
+    /// Photos embedded at once; `None` leaves the choice to the engine.
     pub batch_size: Option<usize>,
     /// Threads that read and decode.
     pub threads: usize,
-    /// Longest time between commits, but for one batch.
+    /// Longest time between commits, not counting one batch.
     pub commit_every: Duration,
     /// Shortest time between the states that queries see during a build.
     pub publish_every: Duration,
-    /// Which photos of the folders count.
+    /// The photos of the folders that count.
     pub scan: ScanOptions,
-    /// What tells that a file is the one that the index knows.
+    /// How to recognise a file that has not changed.
     pub compare: Compare,
-    /// Where what reranking needs of the photos embedded is kept, until that is full; nowhere where `None`.
+    /// The cache for what reranking needs of the embedded photos, filled until it is full; `None` for no cache.
     pub cache: Option<&'a PhotoCache>,
-    /// A file that changed less than this ago may still be being written: what the index knows of it stays as
-    /// it is, for a later build. Zero takes every file as it is.
+    /// A file that changed less than this ago may not be complete yet: it is left to a later build, and the index keeps
+    /// what it has of it. Zero reads every file as it is.
     pub settle: Duration,
-    /// Of an earlier build: these are not tried again until they change.
+    /// Broken files of an earlier build, which are not tried again until they change.
     pub broken: BrokenFiles,
 }
 

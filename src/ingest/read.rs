@@ -1,4 +1,4 @@
-//! The front of a build: files to pixels, on all cores, under a memory budget.
+//! The first part of a build: files to pixels, on all cores, under a memory budget.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,11 +13,10 @@ use crate::error::{Error, Result};
 use crate::photo::{ContentHash, PhotoMetadata};
 use crate::processor::{Encoded, Pixels, Processor};
 
-/// A file that cannot be decoded gets so many times as long to settle as one that can: a slow copy halts now
-/// and then.
+/// A file that cannot be decoded gets this many times as long to settle as one that can: a slow copy may pause.
 const PATIENCE: u32 = 10;
 
-/// One file after reading.
+/// The result of reading a file.
 pub(super) enum Reading {
     /// Its content is in the index already.
     Known(PhotoFile, ContentHash),
@@ -37,14 +36,14 @@ pub(super) struct NewPhoto {
     pub(super) pixels: Pixels,
 }
 
-/// The front of the pipeline, on threads of its own.
+/// The first part of the pipeline, on threads of its own.
 pub(super) struct Reader<'a> {
     pub(super) known: HashSet<ContentHash>,
     pub(super) source: &'a Source<'a>,
 }
 
 impl Reader<'_> {
-    /// Reads `files` and sends what it finds, until done, cancelled, or nobody listens any more.
+    /// Reads `files` and sends the results, until done, cancelled, or nobody receives them any more.
     pub(super) fn read_all(
         &self,
         files: &[PhotoFile],
@@ -69,10 +68,11 @@ impl Reader<'_> {
     }
 }
 
-/// How files become pixels.
+/// The way from files to pixels.
 pub(super) struct Source<'a> {
     pub(super) processor: &'a Processor,
-    /// For the bytes of files, and for what they become. Who holds some of the second never waits for the first.
+    /// For the bytes of files, and for decoded pictures. A thread that holds some of the second never waits for the
+    /// first.
     pub(super) files: MemoryBudget,
     pub(super) pictures: MemoryBudget,
     /// [`BuildOptions::settle`](super::BuildOptions::settle).
@@ -121,7 +121,7 @@ impl Source<'_> {
     }
 }
 
-/// Bytes that all threads together may hold; a thread that wants more waits.
+/// The bytes that all threads together may hold; a thread that needs more waits.
 pub(super) struct MemoryBudget {
     total: u64,
     free: Mutex<u64>,
@@ -137,7 +137,7 @@ impl MemoryBudget {
         }
     }
 
-    /// Runs `work` while holding `bytes` of the budget. Work that wants more than all of it runs alone.
+    /// Runs `work` while holding `bytes` of the budget. Work that needs more than the whole budget runs alone.
     fn with<T>(&self, bytes: u64, work: impl FnOnce() -> T) -> T {
         let bytes = bytes.min(self.total);
         let lock = || self.free.lock().unwrap_or_else(PoisonError::into_inner);

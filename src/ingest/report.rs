@@ -1,4 +1,4 @@
-//! What a build reports, while it runs and at its end.
+//! The reports of a build, while it runs and at its end.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -8,11 +8,11 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use super::scan::PhotoFile;
 use crate::json::{path_entry, paths_entry};
 
-/// Files that cannot be decoded, as they were when that was tried.
+/// Files that cannot be decoded, as they were when decoding was tried.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BrokenFiles(pub(super) HashSet<PhotoFile>);
 
-/// What a build tells while it runs.
+/// An event of a running build.
 #[derive(Debug, Clone, PartialEq)]
 pub enum BuildEvent<'a> {
     /// The folders were walked: photos found, and how many of them are new or changed.
@@ -22,7 +22,7 @@ pub enum BuildEvent<'a> {
         /// Photos to read.
         to_read: usize,
     },
-    /// So many of the photos to read are done.
+    /// Some of the photos to read are done.
     Progress {
         /// Photos embedded, recognised or skipped.
         done: usize,
@@ -31,24 +31,24 @@ pub enum BuildEvent<'a> {
     Skipped {
         /// The file or folder.
         path: &'a Path,
-        /// Why.
+        /// The reason.
         reason: &'a str,
     },
-    /// A folder is not there or looks empty; the index keeps what it knows of it, and the build goes on.
+    /// A folder is missing or looks empty; the index keeps its photos, and the build continues.
     Away(&'a AwayFolder),
-    /// A folder of earlier builds is gone, and all its photos were found elsewhere: it is no longer built.
+    /// A folder of earlier builds is gone, and all its photos were found elsewhere. It is no longer built.
     Renamed {
         /// Where it was.
         folder: &'a Path,
     },
-    /// Links to folders are not followed, and nothing else leads to those.
+    /// Links to folders were not followed, and nothing else leads to those folders.
     PassedOver {
         /// All of them.
         links: &'a [PathBuf],
     },
-    /// What reranking needs of further photos is not kept; the build goes on.
+    /// The cache takes no further photos; the build continues.
     CacheStopped {
-        /// Why.
+        /// The reason.
         reason: &'a str,
     },
     /// Everything up to here survives a crash.
@@ -63,24 +63,24 @@ pub enum BuildEvent<'a> {
         /// Photos that it will hold.
         total: usize,
     },
-    /// The state up to here is being written for queries.
+    /// The current state is being written for queries.
     Publishing,
     /// Queries see it.
     Published,
 }
 
-/// A photo folder in which there was nothing to see.
+/// A photo folder that is missing or looks empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AwayFolder {
     /// Its path, as far as it exists without links.
     pub path: PathBuf,
-    /// What there is instead.
+    /// What was found instead.
     pub reason: String,
     /// Photos that the index keeps below it.
     pub photos: usize,
 }
 
-/// What a build did.
+/// The result of a build.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BuildReport {
     /// Photos found in the folders.
@@ -89,9 +89,9 @@ pub struct BuildReport {
     pub unchanged: usize,
     /// Photos that went through the model.
     pub embedded: usize,
-    /// Of those, how many left in the cache what reranking needs.
+    /// Number of those that were added to the cache for reranking.
     pub cached: usize,
-    /// Photos known by their content: moved, renamed, touched or copied.
+    /// Photos recognised by their content: moved, renamed, touched or copied.
     pub recognised: usize,
     /// Photos that left the index.
     pub removed: usize,
@@ -99,28 +99,28 @@ pub struct BuildReport {
     pub skipped: Vec<(PathBuf, String)>,
     /// Files that were being written, left for a later build.
     pub unsettled: Vec<PathBuf>,
-    /// Folders that are not there or look empty.
+    /// Folders that are missing or look empty.
     pub away: Vec<AwayFolder>,
     /// Folders of earlier builds that are gone, all their photos having been found elsewhere.
     pub renamed: Vec<PathBuf>,
-    /// Links to folders that were passed over.
+    /// Links to folders that were not followed.
     pub links: Vec<PathBuf>,
-    /// Of the files left out, those that cannot be decoded; and those that [`BuildOptions::broken`](super::BuildOptions::broken) named.
+    /// The files left out that cannot be decoded, and those that [`BuildOptions::broken`](super::BuildOptions::broken) named.
     pub broken: BrokenFiles,
 }
 
-/// What a build would find to do.
+/// The work that a build would find.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Survey {
     /// Photos that came, changed or went.
     pub changes: usize,
     /// Files that are being written.
     pub unsettled: usize,
-    /// Folders that are not there or look empty.
+    /// Folders that are missing or look empty.
     pub away: Vec<AwayFolder>,
 }
 
-/// What `bt-index build --json` prints, but for what only the program knows.
+/// Writes the report of `bt-index build --json`, except for what only the program knows.
 impl Serialize for BuildReport {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let skipped = self.skipped.iter();

@@ -1,11 +1,11 @@
-//! The photo folders, as they are now: they get renamed, moved, replaced by links, and unplugged.
+//! The photo folders as they are now: they may have been renamed, moved, replaced by links, or unplugged.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
-/// A folder as an absolute path without links.
+/// Returns a folder as an absolute path without links.
 pub(super) fn resolve(folder: &Path) -> Result<PathBuf> {
     folder.canonicalize().map_err(|source| match source.kind() {
         ErrorKind::NotFound | ErrorKind::NotADirectory => Error::NoFolder {
@@ -15,7 +15,7 @@ pub(super) fn resolve(folder: &Path) -> Result<PathBuf> {
     })
 }
 
-/// An absolute path without links, as an index holds it, of what need not be there any more.
+/// Returns an absolute path without links, as an index holds it, even for a file that no longer exists.
 pub fn indexed_path(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     for folder in absolute.ancestors() {
@@ -30,7 +30,7 @@ pub fn indexed_path(path: &Path) -> PathBuf {
     absolute
 }
 
-/// Whether there is nothing at a folder of an earlier build, or only a link to another place.
+/// Returns whether a folder of an earlier build is gone, or replaced by a link to another place.
 pub(super) fn is_lost(root: &Path) -> bool {
     match root.canonicalize() {
         Ok(now) => now != root,
@@ -38,7 +38,7 @@ pub(super) fn is_lost(root: &Path) -> bool {
     }
 }
 
-/// Whether a path is one of these, or below one.
+/// Returns whether a path is one of these folders, or below one.
 pub(super) fn is_below(folders: &[PathBuf], path: &Path) -> bool {
     folders.iter().any(|folder| path.starts_with(folder))
 }

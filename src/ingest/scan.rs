@@ -1,4 +1,4 @@
-//! Which photos a folder holds.
+//! Finds the photos in folders.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::Metadata;
@@ -14,26 +14,25 @@ use crate::error::{Error, Result};
 use crate::photo::nanoseconds;
 use crate::processor::is_photo;
 
-/// What a walk over the photo folders saw.
+/// The result of a walk over the photo folders.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
     /// The folders that hold photos: absolute, without links, sorted, each once.
     pub(super) roots: Vec<PathBuf>,
-    /// Folders that are not there or look empty, as an unmounted drive does, and why. What was known below them is
-    /// kept.
+    /// Folders that are missing or look empty, as an unmounted drive does, and why. Photos known below them are kept.
     pub(super) away: Vec<(PathBuf, Error)>,
     /// Folders that were given by a path with links, and what they are.
     pub(super) linked_roots: Vec<(PathBuf, PathBuf)>,
     /// Photos, sorted by path, each once.
     pub(super) files: Vec<PhotoFile>,
-    /// Files and folders that could not be looked at, with the reason. What was known below them is kept.
+    /// Files and folders that could not be read, with the reason. Photos known below them are kept.
     pub(super) unreadable: Vec<(PathBuf, String)>,
-    /// What is named like a photo and is no file, with what it is.
+    /// Things that are named like a photo and are not files, with what they are.
     pub(super) not_files: Vec<(PathBuf, String)>,
-    /// Links to folders that nothing else leads to, and that were not followed.
+    /// Links that were not followed, to folders that nothing else leads to.
     pub(super) links: Vec<PathBuf>,
-    /// Links that were to be followed, and that lead to nothing, or to no photo, as those to an unmounted drive do.
-    /// What was known below them is kept.
+    /// Followed links that lead to nothing, or to no photo, as those to an unmounted drive do. Photos known below them
+    /// are kept.
     pub(super) hollow: Vec<PathBuf>,
 }
 
@@ -42,18 +41,18 @@ pub(super) struct Scan {
 pub(super) struct PhotoFile {
     /// Absolute path.
     pub(super) path: PathBuf,
-    /// How to notice that it changed.
+    /// Size and times, to notice changes by.
     pub(super) stamp: Stamp,
 }
 
-/// The photos that a build of `folders` would look at, sorted by path.
+/// Returns the photos that a build of `folders` would look at, sorted by path.
 pub fn find_photos(folders: &[PathBuf], options: &ScanOptions) -> Result<Vec<PathBuf>> {
     let scan = scan(folders, options)?;
     Ok(scan.files.into_iter().map(|file| file.path).collect())
 }
 
-/// Walks `folders` for what `options` selects. Links to files are followed. That one folder is missing or holds no
-/// photo does not keep the others from being seen; that all are is an error.
+/// Walks `folders` for what `options` selects. Links to files are followed. A folder that is missing or holds no photo
+/// does not stop the others; it is an error only if all are.
 pub(super) fn scan(folders: &[PathBuf], options: &ScanOptions) -> Result<Scan> {
     options.check()?;
     let mut scan = Scan::default();
@@ -100,7 +99,7 @@ pub(super) fn scan(folders: &[PathBuf], options: &ScanOptions) -> Result<Scan> {
     Ok(scan)
 }
 
-/// Why no photo was found in a folder.
+/// Returns the reason why no photo was found in a folder.
 fn why_empty(root: &Path) -> Error {
     let path = root.to_owned();
     match root.read_dir() {
@@ -110,13 +109,13 @@ fn why_empty(root: &Path) -> Error {
     }
 }
 
-/// A walk under way.
+/// A walk in progress.
 struct Walker<'a> {
     options: &'a ScanOptions,
     scan: Scan,
     seen: HashSet<PathBuf>,
     visited: Visited,
-    /// Links to folders, by the folder that they are in and the root that this is below.
+    /// Links to folders, by the folder that they are in and the root above it.
     links: BTreeMap<(PathBuf, PathBuf), BTreeSet<PathBuf>>,
     followed: Vec<PathBuf>,
 }
@@ -174,14 +173,14 @@ impl Walker<'_> {
                 }
             }
             Ok(_) => {
-                let reason = "it is no file, but a pipe, a socket or a device";
+                let reason = "not a file but a pipe, a socket or a device";
                 self.scan.not_files.push((path.into(), reason.into()));
             }
             Err(error) => self.scan.unreadable.push((path.into(), error.to_string())),
         }
     }
 
-    /// A loop of links hides nothing, and a link that leads nowhere may have led to a folder.
+    /// Records an error of the walk. A loop of links hides nothing; a link that leads nowhere may have led to a folder.
     fn complain(&mut self, error: &ignore::Error, root: &Path) {
         if is_loop(error) {
             return;
@@ -195,8 +194,8 @@ impl Walker<'_> {
         }
     }
 
-    /// Follows the links to folders that were found, or keeps those that hide photos from us. First come the folders
-    /// themselves, so that photos are known by their own path where they have one.
+    /// Follows the links to folders that were found, or records those that photos lie behind. The folders themselves
+    /// were walked first, so that photos are known by their own path if they have one.
     fn settle_links(&mut self) -> Result<()> {
         for ((root, parent), links) in std::mem::take(&mut self.links) {
             if self.options.follow {
@@ -241,7 +240,7 @@ impl Scan {
 }
 
 impl PhotoFile {
-    /// The file behind `path`, unless it is something else, such as a folder or a socket.
+    /// Returns the file behind `path`, unless it is something else, such as a folder or a socket.
     pub(super) fn at(path: &Path) -> std::io::Result<Option<Self>> {
         let metadata = std::fs::metadata(path)?;
         if !metadata.is_file() {
@@ -253,8 +252,8 @@ impl PhotoFile {
         }))
     }
 
-    /// Whether it changed less than `age` ago. Not if it seems to come from the future: the clocks of two
-    /// machines differ, and it would be new for ever.
+    /// Returns whether it changed less than `age` ago. A time in the future does not count: the clocks of two machines
+    /// may differ, and the file would always be new.
     pub(super) fn is_newer_than(&self, age: Duration) -> bool {
         let now = nanoseconds(SystemTime::now());
         let age = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);

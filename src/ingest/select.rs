@@ -1,4 +1,4 @@
-//! Which files of the photo folders count: hidden ones, `.btignore`, and patterns given for one build.
+//! Selects the files of the photo folders: hidden ones, `.btignore`, and patterns given for one build.
 
 use std::collections::{BTreeSet, HashSet};
 use std::io::ErrorKind;
@@ -12,31 +12,31 @@ use super::clutter::is_of_another_program;
 use crate::error::{Error, Result};
 use crate::processor::is_photo;
 
-/// Patterns of what to leave out, in any folder, in the syntax of `.gitignore`.
+/// The file with patterns of what to leave out, in any folder, in the syntax of `.gitignore`.
 const IGNORE_FILE: &str = ".btignore";
 
-/// Which photos of the folders count. A photo that an earlier build took in and this one leaves out goes
-/// from the index as a deleted one does; a later build without these settings takes it in again.
+/// Selects photos of the folders. A photo that an earlier build included and this one leaves out leaves the index as a
+/// deleted one does; a later build without these settings includes it again.
 ///
-/// `.btignore` files count always, those of the folders above included: a build of one folder takes in
-/// what a build of everything would.
+/// `.btignore` files always count, including those of the folders above: a build of one folder includes what a build of
+/// everything would.
 ///
 /// Thumbnails, previews and trash of well-known programs are left out by the names of their folders, unless a line of
-/// either kind takes them back: `!@eaDir/`.
+/// either kind includes them again: `!@eaDir/`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ScanOptions {
-    /// Leaves out what matches one of these lines of a `.gitignore`; a leading `/` stands for each photo
-    /// folder, a leading `!` takes back what an earlier line leaves out.
+    /// Leaves out what matches one of these lines of a `.gitignore`; a leading `/` stands for each photo folder, a
+    /// leading `!` includes what an earlier line leaves out.
     pub exclude: Vec<String>,
-    /// Takes in hidden files and folders: those whose name starts with a dot.
+    /// Includes hidden files and folders: those whose name starts with a dot.
     pub hidden: bool,
     /// Stays on the file system of each photo folder.
     pub one_file_system: bool,
-    /// Goes into folders that links lead to, each once. Photos there are known by the link's path.
+    /// Follows links to folders, each folder once. Photos there are known by the link's path.
     pub follow: bool,
 }
 
-/// The real paths of folders that were walked, so that no link leads into one again.
+/// The real paths of folders that were walked, so that no folder is walked twice by a link.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Visited(Arc<Mutex<HashSet<PathBuf>>>);
 
@@ -45,7 +45,7 @@ impl Visited {
         self.lock().contains(real)
     }
 
-    /// False if it is in there already.
+    /// Returns false if it is already there.
     fn insert(&self, real: PathBuf) -> bool {
         self.lock().insert(real)
     }
@@ -56,12 +56,12 @@ impl Visited {
 }
 
 impl ScanOptions {
-    /// Refuses what is no pattern with [`Error::Pattern`].
+    /// Refuses malformed patterns with [`Error::Pattern`].
     pub fn check(&self) -> Result<()> {
         self.excluded(Path::new("")).map(drop)
     }
 
-    /// Everything below `root` that is not left out, and `root` itself; not what links to folders lead to.
+    /// Walks everything below `root` that is not left out, and `root` itself, without following links to folders.
     pub(super) fn walk(&self, root: &Path, visited: &Visited) -> Result<Walk> {
         let excluded = self.excluded(root)?;
         let visited = visited.clone();
@@ -75,7 +75,7 @@ impl ScanOptions {
         Ok(self.walker(root).filter_entry(counts).build())
     }
 
-    /// Everything that is not left out behind the links `links` in the folder `parent`, and `parent` itself.
+    /// Walks everything that is not left out behind the links `links` in the folder `parent`, and `parent` itself.
     ///
     /// Starts at the folder rather than at the links, since the rules of the folders above them count.
     pub(super) fn walk_links(
@@ -129,13 +129,12 @@ impl ScanOptions {
     }
 }
 
-/// Whether a change of the file at `path` can change what a build takes in: a photo by its name, or a
-/// `.btignore`.
+/// Returns whether a change of the file at `path` can affect a build: a photo by its name, or a `.btignore`.
 pub fn concerns_build(path: &Path) -> bool {
     is_photo(path) || path.file_name().is_some_and(|name| name == IGNORE_FILE)
 }
 
-/// Whether neither a pattern nor the name of another program's folder leaves out `path`.
+/// Returns whether `path` is left out neither by a pattern nor by the name of another program's folder.
 fn counts(path: &Path, is_dir: bool, excluded: &Gitignore) -> bool {
     match excluded.matched(path, is_dir) {
         Match::Ignore(_) => false,
@@ -144,7 +143,7 @@ fn counts(path: &Path, is_dir: bool, excluded: &Gitignore) -> bool {
     }
 }
 
-/// Whether a `.btignore` takes in what its name would leave out: the nearest one that says anything of it.
+/// Returns whether a `.btignore` includes what its name would leave out; the nearest one that mentions it decides.
 fn is_taken_back(path: &Path, is_dir: bool) -> bool {
     let files = path.ancestors().skip(1).map(|dir| dir.join(IGNORE_FILE));
     let mut says = files.filter(|file| file.is_file()).map(|file| {
@@ -166,7 +165,7 @@ fn malformed(pattern: &str, error: ignore::Error) -> Error {
     }
 }
 
-/// Whether there is a photo below `root` when nothing is left out.
+/// Returns whether there is any photo below `root`, if nothing is left out.
 pub(super) fn holds_photos(root: &Path) -> bool {
     let everything = WalkBuilder::new(root).standard_filters(false).build();
     everything
@@ -174,8 +173,8 @@ pub(super) fn holds_photos(root: &Path) -> bool {
         .any(|entry| is_photo(entry.path()) && entry.path().is_file())
 }
 
-/// What is wrong with a folder's `.btignore`, line by line. The walk applies the lines that are right, but
-/// keeps quiet about a file or line that it cannot read.
+/// Returns the errors in a folder's `.btignore`, line by line. The walk applies the correct lines, but does not report
+/// a file or line that it cannot read.
 pub(super) fn faulty_patterns(folder: &Path) -> Vec<(PathBuf, String)> {
     let path = folder.join(IGNORE_FILE);
     match GitignoreBuilder::new(folder).add(&path) {
@@ -190,7 +189,7 @@ fn is_missing(error: &ignore::Error) -> bool {
         .is_some_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
-/// Whether a walk stopped at a link to a folder that it is in.
+/// Returns whether a walk stopped at a link to a folder that it is in.
 pub(super) fn is_loop(error: &ignore::Error) -> bool {
     match error {
         ignore::Error::Loop { .. } => true,
@@ -199,7 +198,7 @@ pub(super) fn is_loop(error: &ignore::Error) -> bool {
     }
 }
 
-/// The paths that an error is about, with what is wrong there; `path` where it names none.
+/// Returns the paths that an error is about, with the reasons; `path` if it names none.
 pub(super) fn faults(error: &ignore::Error, path: &Path) -> Vec<(PathBuf, String)> {
     match error {
         ignore::Error::Partial(errors) => errors

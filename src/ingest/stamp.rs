@@ -1,23 +1,22 @@
-//! How to notice that a file changed without reading it.
+//! Notices that a file changed, without reading it.
 
 use std::fs::Metadata;
 
 use crate::photo::{Photo, ctime_ns, nanoseconds};
 
-/// What tells that the file at a path is the one that the index knows. All others are read, and recognised by their
-/// content.
+/// How to recognise a file that has not changed. All others are read, and recognised by their content.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Compare {
-    /// Size and modification time: for file systems that make up change times.
+    /// By size and modification time: for file systems that make up change times.
     Times,
-    /// Those, and the change time where both sides know it.
+    /// By those, and by the change time if both sides have one.
     #[default]
     ChangeTime,
-    /// The content: every file is read.
+    /// By content: every file is read.
     Content,
 }
 
-/// What a file system says of a file's content.
+/// A file's size and times, which change with its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Stamp {
     /// Bytes.
@@ -37,7 +36,7 @@ impl Stamp {
         })
     }
 
-    /// What the index holds of a photo.
+    /// Returns the stamp that the index holds of a photo.
     pub(super) fn of_photo(photo: &Photo) -> Self {
         Self {
             size: photo.size,
@@ -46,8 +45,8 @@ impl Stamp {
         }
     }
 
-    /// Whether the content is taken for the same. The inode's number has no say: network drives, FUSE and FAT make up
-    /// new ones with every mount, and what replaces a file brings a change time of its own.
+    /// Returns whether the content counts as unchanged. The inode number is ignored: network drives, FUSE and FAT make
+    /// up new ones with every mount, and a file that replaces another has its own change time.
     pub(super) fn is_same(&self, other: &Self, compare: Compare) -> bool {
         let has_changed = || {
             let times = self.ctime_ns.zip(other.ctime_ns);

@@ -12,8 +12,8 @@ use super::stamp::Stamp;
 use crate::error::Result;
 use crate::index::ReadIndex;
 
-/// Compares `folders` with what was last published in the index. Neither waits for a builder nor keeps one
-/// waiting, and takes far less time than to open a large index for changes.
+/// Compares `folders` with what was last published in the index. Neither waits for a builder nor delays one, and takes
+/// far less time than opening a large index for changes.
 pub fn survey(
     index: &dyn ReadIndex,
     folders: &[PathBuf],

@@ -182,7 +182,7 @@ fn folders_behind_links_are_told_and_followed_on_demand() {
     assert_eq!(report["embedded"], 5);
     assert_eq!(report["links"].as_array().map(Vec::len), Some(2));
     assert!(
-        words.contains("passed over: 2") && words.contains("--follow"),
+        words.contains("not followed: 2") && words.contains("--follow"),
         "{words}"
     );
     let (report, words) = run(&world, ["build", "--follow", "--json"]);

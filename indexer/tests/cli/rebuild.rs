@@ -72,7 +72,7 @@ fn a_killed_rebuild_leaves_the_old_index_and_goes_on() {
     );
     let stderr = String::from_utf8_lossy(&build.get_output().stderr).into_owned();
     assert!(
-        stderr.contains("bt-index build --rebuild goes on with it"),
+        stderr.contains("bt-index build --rebuild continues it"),
         "{stderr}"
     );
     world.bt_index(["compact"]).assert().success();
