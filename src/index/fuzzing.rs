@@ -14,7 +14,8 @@ use crate::index::codec::{
 use crate::index::folder::files::{published_generation, snapshot_path};
 use crate::index::graph::flat::{Effort, FlatGraph};
 use crate::index::graph::similarity::Scored;
-use crate::index::reader::{IndexReader, PhotoPredicate, SearchOptions};
+use crate::index::predicate::PhotoPredicate;
+use crate::index::reader::{IndexReader, SearchOptions};
 use crate::index::snapshot::reseal;
 use crate::index::store::database::StoredGraph;
 use crate::index::strategy::Plan;

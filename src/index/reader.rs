@@ -14,6 +14,7 @@ use crate::identity::ModelIdentity;
 use crate::index::folder::files;
 use crate::index::graph::flat::Effort;
 use crate::index::graph::similarity::{Scored, dot};
+use crate::index::predicate::PhotoPredicate;
 use crate::index::snapshot::Snapshot;
 use crate::index::strategy::{Course, Plan, Sample, Work};
 use crate::photo::{Photo, PhotoId};
@@ -44,9 +45,6 @@ pub struct SearchOptions<'a> {
     /// How to find them; other plans than the cheapest are for measurements.
     pub plan: Plan,
 }
-
-/// Whether a photo may be found. Asked on several threads, and not of every photo.
-pub type PhotoPredicate<'a> = dyn Fn(&Photo) -> bool + Sync + 'a;
 
 impl IndexReader {
     /// Opens what was last published in `dir`. Checks the whole file.

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use crate::embedding::Embedding;
 use crate::error::Result;
 use crate::index::graph::similarity::dot;
-use crate::index::reader::PhotoPredicate;
+use crate::index::predicate::PhotoPredicate;
 use crate::index::snapshot::Snapshot;
 
 // Measured by `benches/hnsw_recall.rs`, on 512 coordinates and two threads. What filters and collections do

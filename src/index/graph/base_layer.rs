@@ -16,8 +16,8 @@ use std::cmp::Reverse;
 use rayon::prelude::*;
 
 use crate::error::Result;
-use crate::index::graph::build::{EF_CONSTRUCTION, MAX_LINKS};
 use crate::index::graph::flat::{Effort, FlatGraph, search_layer};
+use crate::index::graph::parameters::{EF_CONSTRUCTION, MAX_LINKS};
 use crate::index::graph::similarity::{Matrix, Scored, dot};
 
 /// Rows of the layers above where the search for a new row's neighbours begins.

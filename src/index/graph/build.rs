@@ -8,13 +8,9 @@ use hnsw_rs::hnsw::Hnsw;
 use crate::error::{Error, Result};
 use crate::index::graph::base_layer::GrowingLayer;
 use crate::index::graph::flat::{FlatGraph, flatten};
+use crate::index::graph::parameters::{EF_CONSTRUCTION, MAX_LINKS};
 use crate::index::graph::similarity::{Matrix, Scored, dot};
 
-/// Links that a new row gets in each layer, and most links of a row above the lowest layer, where it is twice
-/// as many: `M` in the paper.
-pub(in crate::index) const MAX_LINKS: usize = 16;
-/// Rows kept while looking for a new row's neighbours: `ef_construction` in the paper.
-pub(in crate::index) const EF_CONSTRUCTION: usize = 200;
 /// More layers than 16^15 rows would need; also the most that `hnsw_rs` has.
 const MAX_LAYERS: usize = 16;
 /// Rows inserted between two looks at the cancel flag.

@@ -3,4 +3,5 @@
 pub(crate) mod base_layer;
 pub(crate) mod build;
 pub(crate) mod flat;
+pub(crate) mod parameters;
 pub(crate) mod similarity;

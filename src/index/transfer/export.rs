@@ -1,33 +1,21 @@
 //! An index into files for other programs.
 
-use std::fs::{self, File};
-use std::io::{BufWriter, ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
 
 use npyz::WriterBuilder as _;
 
-use super::format::{Checksums, EMBEDDINGS, Hashing, MANIFEST, Manifest, PHOTOS, PhotoLine};
-use super::parquet::{self, PARQUET};
+use super::draft::{Draft, write_drafts};
+use super::format::{Checksums, EMBEDDINGS, MANIFEST, Manifest, PHOTOS, PhotoLine};
+use super::report::{ExportReport, vectors_in_use};
 use crate::error::{Error, Result};
 use crate::index::folder::files::sync_dir;
 use crate::index::reader::IndexReader;
 use crate::index::snapshot::Snapshot;
 
-const DRAFT_SUFFIX: &str = ".tmp";
-const BUFFER: usize = 1 << 20;
 /// Photos between two calls of `progress`.
 const STEP: usize = 1000;
-
-/// What [`export`] wrote.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ExportReport {
-    /// Lines of `photos.jsonl`.
-    pub photos: usize,
-    /// Rows of `embeddings.npy`: photos with equal embeddings share one.
-    pub vectors: usize,
-    /// Bytes of all files.
-    pub bytes: u64,
-}
 
 impl IndexReader {
     /// Writes the index to the files of an export in `dir`; ARCHITECTURE.md describes them. `progress` gets
@@ -54,15 +42,9 @@ fn export(
     force: bool,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<ExportReport> {
-    claim(dir, force)?;
-    let exported = write_files(index, dir, progress);
-    if exported.is_err() {
-        for name in [EMBEDDINGS, PHOTOS, MANIFEST] {
-            // What cannot be removed either is no trouble: the next export writes over it.
-            let _ = fs::remove_file(dir.join(draft_name(name)));
-        }
-    }
-    exported
+    write_drafts(dir, force, &[EMBEDDINGS, PHOTOS, MANIFEST], || {
+        write_files(index, dir, progress)
+    })
 }
 
 /// Drafts of all files first, then their names.
@@ -106,13 +88,6 @@ fn write_files(
         vectors,
         bytes: embeddings.bytes + photos.bytes + manifest.bytes,
     })
-}
-
-/// Vectors that have photos.
-pub(super) fn vectors_in_use(snapshot: &Snapshot) -> usize {
-    let rows = 0..snapshot.vectors().rows() as u32;
-    rows.filter(|&row| !snapshot.photos_of(row).is_empty())
-        .count()
 }
 
 /// Rows are numbered in the order of the first photo that has them, so that photos keep their order but for
@@ -161,70 +136,4 @@ fn write_line(snapshot: &Snapshot, row: u64, position: u32, photos: &mut Draft) 
         .map_err(Into::into)
         .and_then(|()| photos.out.write_all(b"\n"))
         .map_err(Error::io(&photos.path))
-}
-
-/// Makes sure that nothing of anyone else's is overwritten.
-pub(super) fn claim(dir: &Path, force: bool) -> Result<()> {
-    fs::create_dir_all(dir).map_err(Error::io(dir))?;
-    if force || Manifest::is_in(dir) || parquet::manifest(&dir.join(PARQUET)).is_ok() {
-        return Ok(());
-    }
-    let drafts = [EMBEDDINGS, PHOTOS, MANIFEST, PARQUET].map(draft_name);
-    for entry in fs::read_dir(dir).map_err(Error::io(dir))? {
-        let name = entry.map_err(Error::io(dir))?.file_name();
-        // Drafts are what a killed export leaves.
-        if !drafts.iter().any(|draft| name == draft.as_str()) {
-            return Err(Error::NotEmpty {
-                path: dir.to_owned(),
-            });
-        }
-    }
-    Ok(())
-}
-
-pub(super) fn draft_name(name: &str) -> String {
-    format!("{name}{DRAFT_SUFFIX}")
-}
-
-/// A file that gets its name when all of them are complete.
-pub(super) struct Draft {
-    pub out: BufWriter<Hashing<File>>,
-    /// Where it is written.
-    pub path: PathBuf,
-    /// What it will be called.
-    target: PathBuf,
-}
-
-/// A draft that is complete and durable.
-pub(super) struct Finished {
-    pub draft: PathBuf,
-    pub path: PathBuf,
-    pub bytes: u64,
-    blake3: String,
-}
-
-impl Draft {
-    pub fn create(dir: &Path, name: &str) -> Result<Self> {
-        let path = dir.join(draft_name(name));
-        let file = File::create(&path).map_err(Error::io(&path))?;
-        Ok(Self {
-            out: BufWriter::with_capacity(BUFFER, Hashing::new(file)),
-            path,
-            target: dir.join(name),
-        })
-    }
-
-    pub fn finish(mut self) -> Result<Finished> {
-        let flushed = self.out.flush();
-        let file = self.out.get_ref();
-        flushed
-            .and_then(|()| file.inner.sync_all())
-            .map_err(Error::io(&self.path))?;
-        Ok(Finished {
-            bytes: file.bytes,
-            blake3: file.digest(),
-            draft: self.path,
-            path: self.target,
-        })
-    }
 }

@@ -15,6 +15,8 @@ use crate::photo::{GpsPosition, Photo, PhotoMetadata};
 
 pub(super) const EMBEDDINGS: &str = "embeddings.npy";
 pub(super) const PHOTOS: &str = "photos.jsonl";
+/// An export in one file.
+pub(super) const PARQUET: &str = "photos.parquet";
 pub(super) const MANIFEST: &str = "index.json";
 
 /// What tells `index.json` from other files of that name.

@@ -6,8 +6,9 @@ use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::format::{EMBEDDINGS, Hashing, MANIFEST, Manifest, PHOTOS, PhotoLine};
-use super::parquet::{self, PARQUET, ParquetRecords};
+use super::format::{EMBEDDINGS, Hashing, MANIFEST, Manifest, PARQUET, PHOTOS, PhotoLine};
+use super::parquet::{self, ParquetRecords};
+use super::records::Records;
 use crate::embedding::Embedding;
 use crate::error::{Error, Result};
 use crate::index::changes::Changes;
@@ -131,21 +132,6 @@ impl Export {
             Box::new(NpyRecords::open(&self.path, &self.manifest)?)
         })
     }
-}
-
-/// The photos of an export with their embeddings, in order, each checked by itself.
-pub(super) trait Records {
-    /// The next photo; `None` after the last.
-    fn next(&mut self) -> Result<Option<(Photo, Embedding)>>;
-
-    /// How many were read.
-    fn number(&self) -> usize;
-
-    /// An error: the one read last has the path that this one had.
-    fn is_the_path_of(&self, number: usize) -> Error;
-
-    /// Whether that was all, and is what the export was written with.
-    fn end(self: Box<Self>) -> Result<()>;
 }
 
 /// The first half of an import: whether `source` is an export.

@@ -10,13 +10,16 @@
 //!
 //! A path that is not UTF-8 is in `path_hex`, byte for byte, and `path` is then for reading only.
 
+mod draft;
 mod export;
 mod format;
 mod import;
 mod parquet;
+mod records;
+mod report;
 
-pub use export::ExportReport;
 #[cfg(any(test, fuzzing))]
 pub(super) use import::check_export;
 pub(crate) use import::import;
 pub use import::{ImportEvent, ImportReport};
+pub use report::ExportReport;

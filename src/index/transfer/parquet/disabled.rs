@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::super::export::ExportReport;
-use super::super::format::Manifest;
-use super::super::import::Records;
+use super::super::format::{Manifest, PARQUET};
+use super::super::records::Records;
+use super::super::report::ExportReport;
 use crate::embedding::Embedding;
 use crate::error::{Error, Result};
 use crate::index::reader::IndexReader;
@@ -28,7 +28,7 @@ fn export_parquet(
     _force: bool,
     _progress: &mut dyn FnMut(usize, usize),
 ) -> Result<ExportReport> {
-    Err(not_built(&dir.join(super::PARQUET)))
+    Err(not_built(&dir.join(PARQUET)))
 }
 
 /// Refuses to read.

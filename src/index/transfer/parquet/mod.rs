@@ -13,6 +13,3 @@ mod write;
 pub(super) use disabled::{ParquetRecords, manifest};
 #[cfg(feature = "parquet")]
 pub(super) use read::{ParquetRecords, manifest};
-
-/// The file of an export.
-pub(super) const PARQUET: &str = "photos.parquet";

@@ -13,7 +13,7 @@ use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use parquet::schema::types::SchemaDescriptor;
 
 use super::super::format::{Manifest, PhotoLine};
-use super::super::import::Records;
+use super::super::records::Records;
 use super::schema::{BLAKE3_KEY, MANIFEST_KEY, hash_row, local_time, schema};
 use crate::embedding::Embedding;
 use crate::error::{Error, Result};

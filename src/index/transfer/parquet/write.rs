@@ -12,9 +12,9 @@ use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::KeyValue;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 
-use super::super::export::{Draft, ExportReport, claim, draft_name, vectors_in_use};
-use super::super::format::{Manifest, PhotoLine};
-use super::PARQUET;
+use super::super::draft::{Draft, write_drafts};
+use super::super::format::{Manifest, PARQUET, PhotoLine};
+use super::super::report::{ExportReport, vectors_in_use};
 use super::schema::{
     BLAKE3_KEY, MANIFEST_KEY, hash_row, local_time, microseconds, properties, schema,
 };
@@ -45,13 +45,7 @@ fn export_parquet(
     force: bool,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<ExportReport> {
-    claim(dir, force)?;
-    let written = write_file(index, dir, progress);
-    if written.is_err() {
-        // What cannot be removed either is no trouble: the next export writes over it.
-        let _ = fs::remove_file(dir.join(draft_name(PARQUET)));
-    }
-    written
+    write_drafts(dir, force, &[PARQUET], || write_file(index, dir, progress))
 }
 
 fn write_file(
