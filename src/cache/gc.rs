@@ -15,7 +15,7 @@ use crate::photo::ContentHash;
 use crate::processor::READING;
 
 /// What a running query has begun is not older than this.
-const LONGEST_WRITE: Duration = Duration::from_secs(3600);
+const LONGEST_WRITE: Duration = Duration::from_hours(1);
 
 /// What [`gc`] may take for garbage.
 #[derive(Debug, Clone, Default)]

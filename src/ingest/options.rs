@@ -37,7 +37,7 @@ impl Default for BuildOptions<'_> {
             batch_size: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             commit_every: Duration::from_secs(10),
-            publish_every: Duration::from_secs(60),
+            publish_every: Duration::from_mins(1),
             scan: ScanOptions::default(),
             compare: Compare::default(),
             cache: None,

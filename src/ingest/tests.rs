@@ -1,7 +1,9 @@
 //! Which photos a scan finds, and what it says of the rest.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+#[cfg(unix)]
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use candle_core::{DType, Device, Tensor};
@@ -232,6 +234,7 @@ fn an_unreadable_folder_is_told_by_its_path() {
     permit(0o700).expect("unlocks");
 }
 
+#[cfg(unix)]
 fn following() -> ScanOptions {
     ScanOptions {
         follow: true,

@@ -158,7 +158,7 @@ fn a_changed_photo_is_not_served_from_the_cache_and_a_touched_one_is() {
     let file = fs::File::options()
         .write(true)
         .open(world.photos().join("p.png"));
-    let an_hour_ago = SystemTime::now() - Duration::from_secs(3600);
+    let an_hour_ago = SystemTime::now() - Duration::from_hours(1);
     file.and_then(|file| file.set_modified(an_hour_ago))
         .expect("touches");
     let found = world.search(Some(&cache)).expect("searches");

@@ -32,11 +32,11 @@ use crate::build::{Job, Screen, about_links, on_interrupt};
 /// process is changing.
 const LOOK: Duration = Duration::from_secs(2);
 /// A model that had nothing to do for this long is unloaded.
-const KEEP_MODEL: Duration = Duration::from_secs(300);
+const KEEP_MODEL: Duration = Duration::from_mins(5);
 /// Surveys of files that are still being written may take one part in this many of the time.
 const SURVEY_SHARE: u32 = 20;
 /// The time until the next scan after events were lost.
-const AFTER_LOSS: Duration = Duration::from_secs(60);
+const AFTER_LOSS: Duration = Duration::from_mins(1);
 
 pub fn watch(program: &Program, args: &WatchArgs) -> anyhow::Result<u8> {
     let bell = Arc::new(Bell::default());

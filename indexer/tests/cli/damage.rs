@@ -21,7 +21,7 @@ use serde_json::Value;
 use crate::{World, crash, files_below, fixture};
 
 /// Many times what any command takes here.
-const TIME_LIMIT: Duration = Duration::from_secs(120);
+const TIME_LIMIT: Duration = Duration::from_mins(2);
 const QUERY: &str = "a cat by a window";
 
 #[test]

@@ -22,7 +22,7 @@ use crate::{World, crash, fixture, setting};
 
 const KINDS: [&str; 6] = ["full", "error", "gone", "short", "die", "torn"];
 /// No command takes longer unless it hangs.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// A command that fails leaves an index that opens, holds everything but at most the last commit, and lets the command
 /// do its work next time. It says what went wrong, and what to do.

@@ -1,5 +1,14 @@
 //! `bt-index` as its users run it, on a small random-weight checkpoint.
 
+#![cfg_attr(
+    not(target_os = "linux"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "some tests, and what they need, are for Linux or Unix"
+    )
+)]
+
 mod cache;
 #[cfg(unix)]
 mod changes;
@@ -34,7 +43,7 @@ use bridgetower::index::{IndexReader, SearchOptions};
 use serde_json::Value;
 
 /// What has not come by then never comes.
-pub(crate) const LONG: Duration = Duration::from_secs(120);
+pub(crate) const LONG: Duration = Duration::from_mins(2);
 
 /// The folder `tests/fixtures/<path>` of the workspace.
 pub(crate) fn fixture(path: &str) -> PathBuf {

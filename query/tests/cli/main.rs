@@ -1,5 +1,14 @@
 //! `bt-query` as its users run it, on a small random-weight checkpoint.
 
+#![cfg_attr(
+    not(target_os = "linux"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "some tests, and what they need, are for Linux or Unix"
+    )
+)]
+
 mod cache;
 mod contact_sheet;
 mod demo;
