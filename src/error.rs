@@ -266,7 +266,7 @@ impl Error {
                 "--model takes a folder with config.json and weights, a hub id such as BridgeTower/bridgetower-large-itm-mlm-itc, or demo, the small model that is built into the program"
             }
             Self::ModelMoved { .. } => {
-                "if it was moved, give its new place with --model; bt-index build --model DIR records it"
+                "if it was moved, --model takes its new place, and bt-index build --model DIR records it"
             }
             Self::Checkpoint { .. } => {
                 "download the checkpoint again, or compare its config.json with its weights"
