@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::Candidates;
+use super::candidates::Candidates;
 use super::dataset::{Cloze, Dataset};
 use super::latency::Latency;
 use super::metrics::{CutOffs, Reliability, Retrieval, share};
-use super::protocol::{self, Pairs};
+use super::protocol;
 use super::score::Read;
 use crate::engine::{Engine, ItmLogits};
 
@@ -279,7 +279,7 @@ impl Evaluation {
         if right.is_empty() {
             return;
         }
-        let pairs = Pairs::of(candidates, read, right.len());
+        let pairs = candidates.pairs(read, right.len());
         let itc_ranks = candidates.photos.iter().filter_map(|r| r.rank);
         let itc_ranks: Vec<usize> = itc_ranks.collect();
         for &k in depths {

@@ -10,7 +10,7 @@ use std::sync::mpsc;
 
 use rayon::prelude::*;
 
-use super::dataset::Dataset;
+use super::dataset::{Dataset, Foil};
 use crate::embedding::Embedding;
 use crate::engine::{Engine, ItmLogits};
 use crate::error::Result;
@@ -302,6 +302,24 @@ fn in_parallel<T: Send>(
         outcome
     })?;
     Ok(results.into_iter().flatten().collect())
+}
+
+impl Tokens {
+    pub(super) fn encode(engine: &Engine, dataset: &Dataset) -> Result<Self> {
+        let encode = |text: &str| engine.processor().text().encode(text);
+        let captions = dataset.captions.iter().map(|caption| &caption.text);
+        let queries = captions.chain(&dataset.absent).map(|text| encode(text));
+        let pair = |foil: &Foil| Ok([encode(&foil.caption)?, encode(&foil.foil)?]);
+        Ok(Self {
+            queries: queries.collect::<Result<_>>()?,
+            foils: dataset.foils.iter().map(pair).collect::<Result<_>>()?,
+            cloze: dataset
+                .cloze
+                .iter()
+                .map(|cloze| encode(&cloze.text))
+                .collect::<Result<_>>()?,
+        })
+    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,8 @@ use std::path::Path;
 use image::metadata::Orientation;
 use image::{DynamicImage, RgbImage};
 
-use super::container::{Container, Header};
+use super::container::Container;
+use super::header::Header;
 use super::metadata::EmbeddedMetadata;
 use super::tiff;
 use crate::error::{Error, Result};

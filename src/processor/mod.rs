@@ -9,6 +9,7 @@
 mod color;
 mod container;
 mod decode;
+mod header;
 mod heif;
 mod image;
 mod jpeg;
@@ -36,7 +37,7 @@ use self::paint::RGB;
 pub use self::picture::Picture;
 pub use self::text::{TextProcessor, TokenIds};
 use self::upright::Upright;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::photo::PhotoMetadata;
 
 /// Both halves of a checkpoint's processor.
@@ -65,6 +66,19 @@ impl Processor {
     /// Returns the half for words.
     pub fn text(&self) -> &TextProcessor {
         &self.text
+    }
+
+    /// Reads and decodes a picture, and makes the model's pixels of it. Errors name the file, if it is one.
+    pub fn read(&self, picture: &Picture) -> Result<(Pixels, PhotoMetadata)> {
+        let read = picture
+            .encoded()
+            .and_then(|encoded| self.preprocess(&encoded));
+        match (read, picture) {
+            (Err(Error::Photo { reason }), Picture::File(path)) => Err(Error::Photo {
+                reason: format!("{}: {reason}", path.display()),
+            }),
+            (read, _) => read,
+        }
     }
 
     /// Reads a photo's file, decodes it, and turns it into the model's pixels.

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 
 use super::color::{Colors, Inks};
-use super::container::Header;
+use super::header::Header;
 use super::paint::{Alpha, Painter};
 use crate::error::{Error, Result};
 

@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Encoded, Pixels, Processor};
-use crate::error::{Error, Result};
-use crate::photo::PhotoMetadata;
+use super::decode::Encoded;
+use crate::error::Result;
 
 /// A picture as a file of this machine, or as the bytes of a file from anywhere.
 ///
@@ -38,20 +37,5 @@ impl From<PathBuf> for Picture {
 impl From<Vec<u8>> for Picture {
     fn from(bytes: Vec<u8>) -> Self {
         Self::Bytes(bytes.into())
-    }
-}
-
-impl Processor {
-    /// Reads and decodes a picture, and turns it into the model's pixels. Errors name the file, if it is one.
-    pub fn read(&self, picture: &Picture) -> Result<(Pixels, PhotoMetadata)> {
-        let read = picture
-            .encoded()
-            .and_then(|encoded| self.preprocess(&encoded));
-        match (read, picture) {
-            (Err(Error::Photo { reason }), Picture::File(path)) => Err(Error::Photo {
-                reason: format!("{}: {reason}", path.display()),
-            }),
-            (read, _) => read,
-        }
     }
 }

@@ -9,7 +9,7 @@ use image::RgbImage;
 use png::{BitDepth, ColorType, Decoder, DecodingError, InterlaceInfo, Limits, Transformations};
 
 use super::color::{Colors, Inks};
-use super::container::Header;
+use super::header::Header;
 use super::paint::{Alpha, Painter, RGB, canvas, picture};
 use super::sample::Sample;
 use crate::error::{Error, Result};

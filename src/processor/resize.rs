@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use image::RgbImage;
 
-use super::upright::Upright;
+use super::upright::{CHANNELS, LANES, Upright};
 
 /// Fractional bits of a weight. A weighted sum of bytes then stays within an i32: 8 bits for the byte,
 /// 22 for the weight, 1 for the overshoot of the negative lobes, 1 for the sign.
@@ -20,11 +20,6 @@ const WEIGHT_BITS: u32 = 22;
 
 /// Reach of the bicubic kernel to either side, in pixels of the coarser grid.
 const REACH: f64 = 2.0;
-
-/// Bytes summed side by side. A fixed number lets the compiler keep the sums in vector registers.
-pub const LANES: usize = 32;
-
-pub const CHANNELS: usize = 3;
 
 /// Scales `picture` to `width` × `height` pixels; all four sides must be positive.
 pub fn resize(picture: Upright, width: u32, height: u32) -> RgbImage {

@@ -5,7 +5,12 @@ use std::ops::Range;
 use image::RgbImage;
 use image::metadata::Orientation;
 
-use super::resize::{CHANNELS, LANES};
+/// Rows laid side by side, whose bytes are summed together. A fixed number lets the compiler keep the sums in vector
+/// registers.
+pub const LANES: usize = 32;
+
+/// Bytes of a pixel.
+pub const CHANNELS: usize = 3;
 
 /// A picture and how to turn it. Turning a picture takes a copy of it; reading it in another order does not.
 #[derive(Clone, Copy)]

@@ -3,7 +3,7 @@
 use image::RgbImage;
 
 use crate::error::{Error, Result};
-use crate::processor::container::Header;
+use crate::processor::header::Header;
 
 /// Refuses the file.
 pub fn header(_file: &[u8]) -> Result<Header> {

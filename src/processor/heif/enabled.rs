@@ -5,7 +5,7 @@ use libheif_rs::{ColorSpace, HeifContext, HeifError, ImageHandle, LibHeif, RgbCh
 
 use crate::error::{Error, Result};
 use crate::processor::color::{Colors, Inks};
-use crate::processor::container::Header;
+use crate::processor::header::Header;
 use crate::processor::paint::{Alpha, Painter};
 
 /// Reads what comes before the pixels; width and height are those after the container's own rotation.

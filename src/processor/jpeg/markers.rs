@@ -4,8 +4,7 @@
 
 use memchr::memchr;
 
-use super::refused;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 pub(super) const SOF_PROGRESSIVE: u8 = 0xc2;
 const SOF_ARITHMETIC_PROGRESSIVE: u8 = 0xca;
@@ -406,4 +405,11 @@ impl<'a> Walk<'a> {
             _ => 0,
         }
     }
+}
+
+/// An error with its reason.
+pub(super) fn refused<T>(reason: impl Into<String>) -> Result<T> {
+    Err(Error::Photo {
+        reason: reason.into(),
+    })
 }

@@ -19,7 +19,7 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace as ZuneColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use self::markers::{Frame, Headers, SOF_PROGRESSIVE, Scans};
+use self::markers::{Frame, Headers, SOF_PROGRESSIVE, Scans, refused};
 use crate::error::{Error, Result};
 
 /// Decoders walk through all blocks of a component in each of its scans, even if the scan holds only a few bytes.
@@ -241,10 +241,4 @@ fn unreadable(reason: &str) -> Error {
         _ => format!("the JPEG is damaged: {reason}"),
     };
     Error::Photo { reason }
-}
-
-fn refused<T>(reason: impl Into<String>) -> Result<T> {
-    Err(Error::Photo {
-        reason: reason.into(),
-    })
 }

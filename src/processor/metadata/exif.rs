@@ -4,10 +4,11 @@ use std::borrow::Cow;
 
 use jiff::civil::DateTime;
 
+use super::block::Block;
+use super::dates;
 use super::facts::{Facts, name, orientation};
 use super::ifd::{Directories, Directory, Field, Value};
 use super::places::{self, Axis, LATITUDE, LONGITUDE};
-use super::{Block, dates};
 use crate::photo::GpsPosition;
 
 mod tag {

@@ -1,7 +1,8 @@
 //! IPTC records (IIM), the oldest of the kinds, and Photoshop's image resources, in which they usually lie.
 
+use super::block::Block;
+use super::dates;
 use super::facts::Facts;
-use super::{Block, dates};
 
 /// Kinds of blocks among the resources.
 const IPTC: u16 = 0x0404;

@@ -7,6 +7,7 @@
 //! or out of range counts as absent, and the others are still read. exiftool sets the standard; the tests say where we
 //! differ. A hostile file costs bounded time and memory.
 
+mod block;
 mod containers;
 mod dates;
 mod exif;
@@ -18,11 +19,10 @@ mod places;
 mod tests;
 mod xmp;
 
-use std::borrow::Cow;
-
 use image::metadata::Orientation;
 use jiff::civil::DateTime;
 
+use self::block::Block;
 use self::exif::Exif;
 use self::facts::Facts;
 use crate::photo::GpsPosition;
@@ -63,20 +63,6 @@ impl EmbeddedMetadata {
             camera: facts.camera(),
         }
     }
-}
-
-/// A piece of metadata, not yet read.
-#[derive(Debug)]
-enum Block<'a> {
-    /// A TIFF file, which holds EXIF fields beside its pictures.
-    Tiff(&'a [u8]),
-    Exif(Cow<'a, [u8]>),
-    Xmp(Cow<'a, [u8]>),
-    /// Photoshop's image resources, which hold other blocks.
-    Photoshop(Cow<'a, [u8]>),
-    Iptc(Cow<'a, [u8]>),
-    /// The facts of a PNG's texts and clock, parsed by its reader.
-    Text(Facts),
 }
 
 /// The order of trust: EXIF is the camera's own, and careful programs keep it up to date.

@@ -14,7 +14,7 @@ use self::directory::{Form, tag};
 use self::numbers::{Numbers, Stored};
 use self::page::{Format, JPEG, Page, UNCOMPRESSED};
 use self::pixels::Pixels;
-use super::container::Header;
+use super::header::Header;
 use super::paint::{Painter, RGB, canvas, picture};
 use crate::error::{Error, Result};
 

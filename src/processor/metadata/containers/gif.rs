@@ -3,7 +3,7 @@
 //! The packet is stored without the lengths of blocks, and followed by a run of bytes that leads readers of blocks out
 //! of it again.
 
-use super::super::Block;
+use super::super::block::Block;
 
 pub fn blocks(file: &[u8]) -> Vec<Block<'_>> {
     packet(file)

@@ -2,8 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::super::Block;
-use super::joined;
+use super::super::block::{Block, joined};
 
 /// The most items of metadata to read.
 const MAX_ITEMS: usize = 16;

@@ -1,7 +1,7 @@
 //! JPEG: segments before the first scan.
 
-use super::super::{Block, exif};
-use super::joined;
+use super::super::block::{Block, joined};
+use super::super::exif;
 
 /// The prefix of XMP in a segment.
 pub const XMP: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";

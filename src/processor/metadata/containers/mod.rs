@@ -9,12 +9,7 @@ mod jpeg;
 mod png;
 mod webp;
 
-use std::borrow::Cow;
-
-use super::Block;
-
-/// The most bytes to join: nothing that is read here is larger.
-const MAX_JOINED: usize = 16 << 20;
+use super::block::Block;
 
 /// Returns the blocks of a file, the more important ones first.
 pub fn blocks(file: &[u8]) -> Vec<Block<'_>> {
@@ -26,17 +21,5 @@ pub fn blocks(file: &[u8]) -> Vec<Block<'_>> {
         [b'G', b'I', b'F', ..] => gif::blocks(file),
         [_, _, _, _, b'f', b't', b'y', b'p', ..] => isobmff::blocks(file),
         _ => Vec::new(),
-    }
-}
-
-/// Joins the pieces of a block; none if there are none, or too many.
-fn joined<'a>(pieces: &[&'a [u8]]) -> Option<Cow<'a, [u8]>> {
-    match pieces {
-        [] => None,
-        [piece] => Some(Cow::Borrowed(*piece)),
-        pieces => {
-            let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
-            (bytes <= MAX_JOINED).then(|| pieces.concat().into())
-        }
     }
 }

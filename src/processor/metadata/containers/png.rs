@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::io::Read;
 
+use super::super::block::Block;
+use super::super::dates;
 use super::super::facts::{Facts, name};
-use super::super::{Block, dates};
 use super::jpeg;
 use flate2::read::ZlibDecoder;
 

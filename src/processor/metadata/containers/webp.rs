@@ -1,6 +1,6 @@
 //! WebP: chunks of a RIFF file.
 
-use super::super::Block;
+use super::super::block::Block;
 
 pub fn blocks(file: &[u8]) -> Vec<Block<'_>> {
     let chunks = Chunks(file.get(12..).unwrap_or_default());
