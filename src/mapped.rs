@@ -14,20 +14,31 @@ compile_error!("the index is little-endian on disk and is searched where it lies
 pub(crate) struct Map(Mmap);
 
 impl Map {
+    /// Maps a file that is written under another name, renamed when it is complete, and never changed afterwards: a
+    /// snapshot, or packed weights.
     pub fn open(path: &Path) -> std::io::Result<Self> {
         let file = File::open(path)?;
-        // SAFETY: a snapshot is renamed into place complete and is only ever removed afterwards, never
-        // written to or cut, so the bytes behind the map do not change. Someone who edits the file by
-        // hand while it is open breaks that, as for every program that maps files.
+        // SAFETY: such a file is only ever replaced or removed, never written to or cut, so the bytes behind the map do
+        // not change. Someone who edits the file by hand while it is open breaks that, as for every program that maps
+        // files.
         let map = unsafe { Mmap::map(&file) }?;
-        // All of it is about to be checked. From a cold disk that halves the time; a hint, so it may fail.
-        #[cfg(unix)]
-        let _ = map.advise(memmap2::Advice::WillNeed);
         Ok(Self(map))
+    }
+
+    /// Asks the system to read all of it ahead. From a cold disk that halves the time; a hint, so it may fail.
+    pub fn read_ahead(&self) {
+        #[cfg(unix)]
+        let _ = self.0.advise(memmap2::Advice::WillNeed);
     }
 
     pub fn bytes(&self) -> &[u8] {
         &self.0
+    }
+}
+
+impl AsRef<[u8]> for Map {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes()
     }
 }
 

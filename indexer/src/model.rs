@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::Context;
-use bridgetower::model::prepared_weights_root;
+use bridgetower::model::packed_weights_root;
 use bt_cli::DONE;
 use indicatif::HumanBytes;
 
@@ -20,7 +20,7 @@ pub fn run(program: &Program, args: &ModelCommandArgs) -> anyhow::Result<u8> {
                 }
             }
         }
-        ModelCommand::Clear => match prepared_weights_root().filter(|root| root.exists()) {
+        ModelCommand::Clear => match packed_weights_root().filter(|root| root.exists()) {
             Some(root) => {
                 fs::remove_dir_all(&root).with_context(|| root.display().to_string())?;
                 format!("removed {}", root.display())

@@ -84,6 +84,7 @@ impl Snapshot {
     /// Maps a file and checks all of it: the checksums, and every number that is used as a position.
     pub fn open(path: &Path) -> Result<Self> {
         let map = Map::open(path).map_err(Error::io(path))?;
+        map.read_ahead();
         let damaged = |reason: String| Error::Corrupt {
             path: path.to_owned(),
             reason,

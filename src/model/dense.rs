@@ -11,7 +11,7 @@ use candle_core::{
 use candle_nn::ops::softmax_last_dim;
 use candle_nn::{LayerNorm, Linear, VarBuilder};
 
-use super::prepared::Part;
+use super::packed_weights::Part;
 
 /// How products with weights are computed, and attention.
 #[derive(Clone, Copy)]

@@ -4,9 +4,9 @@ use candle_core::{DType, Device, Module, Result, Tensor};
 use candle_nn::{Embedding, VarBuilder, embedding};
 
 use super::config::{Config, TextConfig};
-use super::dense::{Norm, Products};
 use super::layers::{AttentionBlock, MlpBlock};
-use super::weights::{Rows, Weights};
+use crate::model::dense::{Norm, Products};
+use crate::model::weights::{Rows, Weights};
 
 /// Token ids of several texts, padded to one length.
 pub struct TextBatch {

@@ -5,7 +5,7 @@ use candle_core::{D, Module, Result, Tensor};
 use candle_nn::VarBuilder;
 
 use super::config::TextConfig;
-use super::dense::{Dense, Norm, Products, attention};
+use crate::model::dense::{Dense, Norm, Products, attention};
 
 /// BERT's attention block: attention to its own or to another sequence, then residual and LayerNorm.
 ///

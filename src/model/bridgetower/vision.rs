@@ -5,8 +5,8 @@ use candle_core::{IndexOp, Module, Result, Tensor};
 use candle_nn::VarBuilder;
 
 use super::config::VisionConfig;
-use super::dense::{Dense, Norm, Products, attention};
 use super::layers::Tokens;
+use crate::model::dense::{Dense, Norm, Products, attention};
 
 /// Reference: `BridgeTowerVisionTransformer`,
 /// <https://github.com/huggingface/transformers/blob/v4.57.1/src/transformers/models/bridgetower/modeling_bridgetower.py>

@@ -21,11 +21,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bt_kernels::{Format, Memory, Packed};
-use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::error::{Error, Result};
+use crate::mapped::Map;
 
 const MAGIC: &[u8; 8] = b"btpacked";
 const VERSION: u32 = 1;
@@ -33,14 +33,14 @@ const ALIGNMENT: usize = 64;
 
 /// Where the parts of one checkpoint are kept.
 #[derive(Debug, Clone)]
-pub(super) struct Prepared {
+pub(super) struct PackedWeights {
     /// `None` where the user has no cache folder.
     dir: Option<PathBuf>,
     /// Tells these weights from others that may come to lie in the same folder.
     weights_id: String,
 }
 
-impl Prepared {
+impl PackedWeights {
     /// For the checkpoint in `checkpoint`, whose weights `weights_id` identifies.
     pub(super) fn new(checkpoint: &Path, weights_id: &str) -> Self {
         Self {
@@ -244,24 +244,22 @@ struct Mapped {
 
 impl Mapped {
     /// `None` unless the file is there, whole, and of these weights.
-    #[allow(unsafe_code)]
     fn open(path: &Path, weights_id: &str) -> Option<Self> {
-        let file = File::open(path).ok()?;
-        // SAFETY: the file was renamed into place complete, and is replaced but never written to.
-        let map = unsafe { Mmap::map(&file) }.ok()?;
-        let word = |at: usize| Some(u32::from_le_bytes(*map.get(at..)?.first_chunk()?));
-        if map.get(..8)? != MAGIC || word(8)? != VERSION {
+        let map = Map::open(path).ok()?;
+        let bytes = map.bytes();
+        let word = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
+        if bytes.get(..8)? != MAGIC || word(8)? != VERSION {
             return None;
         }
         let json_len = word(12)? as usize;
-        let checksum = u64::from_le_bytes(*map.get(16..)?.first_chunk()?);
-        let json = map.get(ALIGNMENT..ALIGNMENT + json_len)?;
+        let checksum = u64::from_le_bytes(*bytes.get(16..)?.first_chunk()?);
+        let json = bytes.get(ALIGNMENT..ALIGNMENT + json_len)?;
         if xxh3_64(json) != checksum {
             return None;
         }
         let contents: Contents = serde_json::from_slice(json).ok()?;
         let start = layers_start(json_len);
-        if contents.weights_id != weights_id || map.len() != start + contents.bytes {
+        if contents.weights_id != weights_id || bytes.len() != start + contents.bytes {
             return None;
         }
         let layers = contents.layers.into_iter();
@@ -323,7 +321,7 @@ mod tests {
     }
 
     /// The part as a process that starts now finds it, and what its layer computes.
-    fn compute(prepared: &Prepared, may_pack: bool) -> Vec<f32> {
+    fn compute(prepared: &PackedWeights, may_pack: bool) -> Vec<f32> {
         let part = prepared.part("tower", Format::F32);
         let layer = part.layer("layer", SIZES, || {
             assert!(may_pack, "the layer is not in its file");
@@ -341,7 +339,7 @@ mod tests {
             return;
         }
         let folder = tempfile::tempdir().expect("a folder");
-        let prepared = |id: &str| Prepared {
+        let prepared = |id: &str| PackedWeights {
             dir: Some(folder.path().to_owned()),
             weights_id: id.to_owned(),
         };
@@ -379,7 +377,7 @@ mod tests {
             return;
         }
         let folder = tempfile::tempdir().expect("a folder");
-        let prepared = Prepared {
+        let prepared = PackedWeights {
             dir: Some(folder.path().join("models")),
             weights_id: "a".into(),
         };

@@ -4,8 +4,8 @@ use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
 
 use super::config::{Config, LinkTowerType, TextConfig};
-use super::dense::{Dense, Norm, Products};
 use super::layers::{AttentionBlock, MlpBlock, Tokens};
+use crate::model::dense::{Dense, Norm, Products};
 
 /// One modality's side of the bridge: its top tower states brought to the cross-modal width.
 ///

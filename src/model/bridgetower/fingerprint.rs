@@ -1,7 +1,8 @@
 //! Tells one trained model from another.
 
 use super::config::Config;
-use super::weights::Weights;
+use crate::model::weights::Weights;
+use crate::model::weights_id::hash_values;
 
 /// BLAKE3 over the shape of the model and over the tensors that any training changes and that are cheap to
 /// read: every bias and LayerNorm of both towers, the image transform's bias and the ITC heads.
@@ -37,31 +38,6 @@ pub(super) fn fingerprint(
         hash_values(&mut hasher, &weights.values(name)?);
     }
     Ok(hasher.finalize().to_hex().to_string())
-}
-
-/// Tells these files from those that lie in their place after a change: BLAKE3 over their sizes and times, and over
-/// every tensor's name and shape and the values of those with one dimension. 64 hex digits.
-pub(super) fn weights_id(weights: &Weights) -> candle_core::Result<String> {
-    let mut hasher = blake3::Hasher::new();
-    for (size, modified) in weights.sizes_and_times()? {
-        hasher.update(&size.to_le_bytes());
-        hasher.update(&modified.to_le_bytes());
-    }
-    for (name, shape) in weights.shapes() {
-        hasher.update(format!("{name} {shape:?}").as_bytes());
-        if shape.len() == 1 {
-            hash_values(&mut hasher, &weights.values(name)?);
-        }
-    }
-    Ok(hasher.finalize().to_hex().to_string())
-}
-
-fn hash_values(hasher: &mut blake3::Hasher, values: &[f32]) {
-    let bytes: Vec<u8> = values
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect();
-    hasher.update(&bytes);
 }
 
 fn decides_embeddings(name: &str, shape: &[usize]) -> bool {

@@ -4,8 +4,8 @@ use candle_core::{DType, IndexOp, Module, Result, Tensor};
 use candle_nn::{Linear, VarBuilder, linear};
 
 use super::config::Config;
-use super::dense::{Norm, Products};
 use super::layers::normalize;
+use crate::model::dense::{Norm, Products};
 
 /// First-token poolers of both cross-modal streams: dense and tanh, text first.
 ///
