@@ -1,306 +1,23 @@
-//! ARCHITECTURE.md says that dependencies point one way. This reads every source file that is no test, draws an arrow
-//! to each file whose items it names, and holds the drawing to two rules: no circle, and no arrow that runs up.
-//!
-//! An arrow leads to the file that defines the item, however many `pub use` lie between, and carries the item's name.
-//! `mod` draws nothing, and neither does naming a module. Methods and fields need no import, so they are not seen.
+//! Source files as modules: what each defines, imports and names, and which file defines what it names.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt::Write as _;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use proc_macro2::{Delimiter, Group, Spacing, TokenStream, TokenTree};
 
-/// The layers of ARCHITECTURE.md, bottom to top. The other files at the library's root (`photo.rs`, `error.rs`, ...) have
-/// none: what a layer reaches through them counts as its own.
-const LAYERS: [&[&str]; 6] = [
-    &["kernels"],
-    &["model", "processor"],
-    &["engine", "index"],
-    &["cache"],
-    &["eval", "ingest", "search"],
-    &["programs"],
-];
-
-/// The crates by the name that code gives them, each with the file that it starts from.
-const CRATES: [(&str, &str); 5] = [
-    ("bridgetower", "src/lib.rs"),
-    ("bt_cli", "cli/src/lib.rs"),
-    ("bt_index", "indexer/src/main.rs"),
-    ("bt_kernels", "kernels/src/lib.rs"),
-    ("bt_query", "query/src/main.rs"),
-];
-
-#[test]
-#[ignore = "circles remain"]
-fn no_circle_between_files() {
-    let drawing = Drawing::of(Path::new(env!("CARGO_MANIFEST_DIR")), &CRATES);
-    let circles = drawing.circles();
-    assert!(
-        circles.is_empty(),
-        "{} circles between files:\n{}",
-        circles.len(),
-        drawing.describe(&circles)
-    );
-}
-
-#[test]
-fn no_arrow_runs_up() {
-    let drawing = Drawing::of(Path::new(env!("CARGO_MANIFEST_DIR")), &CRATES);
-    let climbs = drawing.climbs();
-    assert!(
-        climbs.is_empty(),
-        "{} arrows run up:\n{}",
-        climbs.len(),
-        drawing.describe(&climbs)
-    );
-}
-
-#[test]
-fn the_layers_are_those_of_the_document() {
-    let document =
-        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md")).unwrap();
-    let (_, rest) = document
-        .split_once("Dependencies point one way:")
-        .expect("the sentence on dependencies");
-    let (sentence, _) = rest.split_once('.').expect("its end");
-    let names = |layer: &str| {
-        layer
-            .split(',')
-            .map(|name| name.trim().trim_matches('`').to_owned())
-            .collect::<Vec<_>>()
-    };
-    let stated: Vec<_> = sentence.split('→').rev().map(names).collect();
-    assert_eq!(stated, LAYERS);
-}
-
-#[test]
-fn a_drawing_shows_what_code_names_and_no_more() {
-    let folder = tempfile::tempdir().unwrap();
-    for (file, text) in TOY {
-        let path = folder.path().join(file);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-
-    let drawing = Drawing::of(folder.path(), &[("toy", "src/lib.rs")]);
-
-    let arrows: Vec<_> = drawing
-        .arrows
-        .keys()
-        .flat_map(|from| drawing.from(from).map(|to| vec![from.as_str(), to]))
-        .collect();
-    let expected = "
-src/engine.rs → src/search/mod.rs: Hit
-
-src/engine.rs → src/search/rerank.rs: rerank
-
-src/lib.rs → src/error.rs: Error
-
-src/lib.rs → src/search/mod.rs: Hit
-
-src/lib.rs → src/search/rerank.rs: rerank
-
-src/model.rs → src/error.rs: Error
-
-src/model.rs → src/photo.rs: show
-
-src/photo.rs → src/search/mod.rs: Hit
-
-src/search/mod.rs → src/search/rerank.rs: rerank
-
-src/search/rerank.rs → src/engine.rs: run
-";
-    assert_eq!(drawing.describe(&arrows), expected);
-    assert_eq!(
-        drawing.circles(),
-        [
-            vec!["src/engine.rs", "src/search/rerank.rs", "src/engine.rs"],
-            vec![
-                "src/engine.rs",
-                "src/search/mod.rs",
-                "src/search/rerank.rs",
-                "src/engine.rs"
-            ],
-        ]
-    );
-    assert_eq!(
-        drawing.climbs(),
-        [
-            vec!["src/engine.rs", "src/search/mod.rs"],
-            vec!["src/engine.rs", "src/search/rerank.rs"],
-            vec!["src/model.rs", "src/photo.rs", "src/search/mod.rs"],
-        ]
-    );
-}
-
-/// A small library with what could lead the drawing astray.
-const TOY: [(&str, &str); 8] = [
-    (
-        "src/lib.rs",
-        "mod engine; mod error; mod model; mod photo; pub mod search;
-         pub use error::Error;
-         pub use search::{Hit as Found, rerank};",
-    ),
-    (
-        "src/error.rs",
-        "/// See [`crate::search::Hit`].
-         pub enum Error { Other }
-         macro_rules! fail { () => { $crate::Error::Other } }",
-    ),
-    (
-        "src/photo.rs",
-        "use std::path::Path;
-         /* crate::engine::run */
-         pub fn show<T>(_: crate::search::Hit) { \"crate::engine::run\".rerank(); <T as Path>::search(); }
-         #[cfg(test)]
-         mod tests { use crate::engine::run; }",
-    ),
-    ("src/model.rs", "use crate::{self as root, Error};
-         fn show() { root::photo::show::<Error>(); }"),
-    ("src/engine.rs", "use crate::*;
-         pub fn run(_: Found) {}
-         mod inner { fn deep() { super::super::rerank() } }"),
-    ("src/search/mod.rs", "mod rerank; #[cfg(test)] mod tests;
-         pub struct Hit { #[cfg(test)] seen: crate::Error }
-         pub use rerank::rerank;"),
-    ("src/search/rerank.rs", "#[cfg(test)] use super::Hit;
-         pub fn rerank() { vec![crate::engine::run()]; }"),
-    ("src/search/tests.rs", "use crate::Error;"),
-];
-
-/// What the files of a tree name of each other.
-struct Drawing {
-    /// From file to file, with the names that make the arrow.
-    arrows: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
-}
-
-impl Drawing {
-    fn of(root: &Path, crates: &[(&str, &str)]) -> Self {
-        let sources = Sources::read(root, crates);
-        let mut arrows = BTreeMap::<_, BTreeMap<_, BTreeSet<_>>>::new();
-        for (index, module) in sources.modules.iter().enumerate() {
-            for Item { file, name } in sources.named_by(index) {
-                if file != module.file {
-                    arrows
-                        .entry(module.file.clone())
-                        .or_default()
-                        .entry(file)
-                        .or_default()
-                        .insert(name);
-                }
-            }
-        }
-        Self { arrows }
-    }
-
-    fn from(&self, file: &str) -> impl Iterator<Item = &str> {
-        self.arrows
-            .get(file)
-            .into_iter()
-            .flat_map(|to| to.keys().map(String::as_str))
-    }
-
-    /// The shortest circle through each arrow that is part of one; each once, from its first file back to that.
-    fn circles(&self) -> Vec<Vec<&str>> {
-        let mut circles = BTreeSet::new();
-        for start in self.arrows.keys().map(String::as_str) {
-            for next in self.from(start) {
-                if let Some(mut circle) = self.walk(next, |_| true, |file| file == start).pop() {
-                    let first = circle
-                        .iter()
-                        .enumerate()
-                        .min_by_key(|&(_, file)| file)
-                        .map_or(0, |(first, _)| first);
-                    circle.rotate_left(first);
-                    circle.push(circle[0]);
-                    circles.insert((circle.len(), circle));
-                }
-            }
-        }
-        circles.into_iter().map(|(_, circle)| circle).collect()
-    }
-
-    /// The shortest ways from a file of one layer to files of a higher one, through files that have no layer.
-    fn climbs(&self) -> Vec<Vec<&str>> {
-        let mut climbs = Vec::new();
-        for start in self.arrows.keys().map(String::as_str) {
-            if let Some(from) = layer(start) {
-                let up = |file: &str| layer(file).is_some_and(|to| to > from);
-                climbs.extend(self.walk(start, |file| file == start || layer(file).is_none(), up));
-            }
-        }
-        climbs
-    }
-
-    /// The shortest ways from `start` to each file that `ends` accepts, through files that `passes` accepts.
-    fn walk<'a>(
-        &'a self,
-        start: &'a str,
-        passes: impl Fn(&str) -> bool,
-        ends: impl Fn(&str) -> bool,
-    ) -> Vec<Vec<&'a str>> {
-        let mut before = BTreeMap::from([(start, None)]);
-        let mut queue = VecDeque::from([start]);
-        let mut ways = Vec::new();
-        while let Some(file) = queue.pop_front() {
-            if ends(file) {
-                let mut way: Vec<_> =
-                    std::iter::successors(Some(file), |file| before[file]).collect();
-                way.reverse();
-                ways.push(way);
-            } else if passes(file) {
-                for next in self.from(file) {
-                    before.entry(next).or_insert_with(|| {
-                        queue.push_back(next);
-                        Some(file)
-                    });
-                }
-            }
-        }
-        ways
-    }
-
-    /// Ways as text: each arrow on a line, with its names.
-    fn describe(&self, ways: &[Vec<&str>]) -> String {
-        let mut text = String::new();
-        for way in ways {
-            text.push('\n');
-            for (number, pair) in way.windows(2).enumerate() {
-                let names: Vec<_> = self.arrows[pair[0]][pair[1]]
-                    .iter()
-                    .map(String::as_str)
-                    .collect();
-                let from = if number == 0 { pair[0] } else { " " };
-                writeln!(text, "{from} → {}: {}", pair[1], names.join(", ")).unwrap();
-            }
-        }
-        text
-    }
-}
-
-/// The place of a file's layer in [`LAYERS`].
-fn layer(file: &str) -> Option<usize> {
-    let name = match file.split_once("src/")? {
-        ("", inside) => inside.split(['/', '.']).next()?,
-        ("kernels/", _) => "kernels",
-        _ => "programs",
-    };
-    LAYERS.iter().position(|layer| layer.contains(&name))
-}
-
 /// The modules of all crates, as read.
-struct Sources {
+pub(crate) struct Sources {
     root: PathBuf,
     crates: BTreeMap<String, usize>,
-    modules: Vec<Module>,
+    pub(crate) modules: Vec<Module>,
     /// Modules that only tests have: their paths without `.rs`.
     tests: Vec<String>,
 }
 
 /// A module, in a file of its own or within its parent's.
-struct Module {
-    file: String,
+pub(crate) struct Module {
+    pub(crate) file: String,
     /// Where the files of its children lie.
     folder: String,
     parent: Option<usize>,
@@ -320,9 +37,9 @@ struct Import {
 
 /// A name with the file that defines it.
 #[derive(Clone)]
-struct Item {
-    file: String,
-    name: String,
+pub(crate) struct Item {
+    pub(crate) file: String,
+    pub(crate) name: String,
 }
 
 #[derive(Clone)]
@@ -332,7 +49,7 @@ enum Found {
 }
 
 impl Sources {
-    fn read(root: &Path, crates: &[(&str, &str)]) -> Self {
+    pub(crate) fn read(root: &Path, crates: &[(&str, &str)]) -> Self {
         let mut sources = Self {
             root: root.to_owned(),
             crates: BTreeMap::new(),
@@ -532,7 +249,7 @@ impl Sources {
     }
 
     /// The items that a module names, each with the file that defines it.
-    fn named_by(&self, module: usize) -> Vec<Item> {
+    pub(crate) fn named_by(&self, module: usize) -> Vec<Item> {
         let Module {
             imports,
             paths,
