@@ -16,8 +16,9 @@
 //! | [`Format::Bf16`] | bf16 | bf16, or f32 where weights are widened | `vdpbf16ps` (AVX512-BF16) | widened, `vfmadd` | widened, `fmla` |
 //! | [`Format::Int8`] | i8, one scale a row of the weights | 8 bits, one scale a token | `vpdpbusd` (AVX512-VNNI) | `vpdpbusd` (AVX-VNNI), or widened, `vpmaddwd` | `sdot` |
 //!
-//! What an instruction set brings along is in `avx512.rs`, `avx2.rs` and `neon.rs`; `kernel.rs` lists them and chooses
-//! at run time. All else is written once, and compiled for each.
+//! Arrows between files run one way: `contract/` says what an instruction set brings along, `sets/` has the instruction
+//! sets, `loops/` is written on top of the contract, `table.rs` compiles the loops for each set and chooses among them
+//! at run time, and `drivers/` has the functions that callers see, which call loops through the table.
 //!
 //! Nothing here knows of models or tensors: slices in, vectors out. [`Format::is_supported`] says whether this
 //! machine has the instructions; without them the functions panic, so ask first.
@@ -29,85 +30,20 @@
     allow(dead_code, unused_imports, unused_macros)
 )]
 
-mod attention;
-#[cfg(target_arch = "x86_64")]
-mod avx2;
-#[cfg(target_arch = "x86_64")]
-mod avx512;
-mod kernel;
-mod math;
+mod contract;
+mod drivers;
+mod format;
+mod loops;
 mod memory;
-#[cfg(target_arch = "aarch64")]
-mod neon;
-mod norm;
-mod packed;
-mod rows;
-mod tile;
-mod vector;
+mod sets;
+mod table;
 
-pub use attention::{attention, attention_with};
-pub use kernel::Kernel;
+pub use drivers::activations::Rounded;
+pub use drivers::attention::{Attention, attention, attention_with};
+pub use drivers::dot::{DotProduct, dot};
+pub use drivers::norm::LayerNorm;
+pub use drivers::packed::{Memory, Packed};
+pub use format::Format;
+pub use loops::math::Activation;
 pub use memory::keep_freed_memory;
-pub use norm::LayerNorm;
-pub use packed::{Memory, Packed};
-pub use rows::Rounded;
-
-/// The number format of a product.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// As the activations are.
-    F32,
-    /// Brain floats: the range of f32 with 8 bits of precision.
-    Bf16,
-    /// 8-bit integers with scales.
-    Int8,
-}
-
-impl Format {
-    /// Whether this machine has the instructions for products in this format.
-    pub fn is_supported(self) -> bool {
-        Kernel::best(self).is_some()
-    }
-
-    /// Whether products in this format take this machine less time than in f32, not only less memory.
-    pub fn beats_f32(self) -> bool {
-        Kernel::best(self).is_some_and(Kernel::beats_f32)
-    }
-}
-
-/// What follows a product, element by element, in f32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Activation {
-    /// Nothing.
-    #[default]
-    None,
-    /// `x · Φ(x)`, the exact GELU; its erf is off by at most 2e-7.
-    Gelu,
-    /// `x · sigmoid(1.702 x)`, CLIP's GELU.
-    QuickGelu,
-}
-
-/// What attends to what. D is `heads · head_width`; a head's values lie side by side in each token.
-#[derive(Debug, Clone, Copy)]
-pub struct Attention<'a> {
-    /// Of the products; what int8 is for weights, bf16 is here.
-    pub format: Format,
-    /// `[B or 1, Lq, D]`.
-    pub query: &'a [f32],
-    /// `[B or 1, Lk, D]`.
-    pub key: &'a [f32],
-    /// As `key`.
-    pub value: &'a [f32],
-    /// `[B or 1, Lk]`, added to the scores.
-    pub mask: Option<&'a [f32]>,
-    /// B.
-    pub batch: usize,
-    /// Heads.
-    pub heads: usize,
-    /// Width of one head.
-    pub head_width: usize,
-    /// Lq.
-    pub query_len: usize,
-    /// Lk.
-    pub key_len: usize,
-}
+pub use table::Kernel;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bt_kernels::{
-    Activation, Attention, Format, Kernel, LayerNorm, Memory, Packed, attention_with,
+    Activation, Attention, DotProduct, Format, Kernel, LayerNorm, Memory, Packed, attention_with,
 };
 
 /// Numbers between −1 and 1, the same for every seed.
@@ -301,5 +301,26 @@ fn layer_norm_is_right() {
             })
             .collect();
         assert!(relative_error(&norm.forward(&x), &theirs) < 1e-6, "{m}×{d}");
+    }
+}
+
+#[test]
+fn dot_products_agree_with_the_definition_at_every_length() {
+    let kernels = Kernel::available().map(DotProduct::with);
+    let all: Vec<DotProduct> = kernels
+        .chain([DotProduct::best(), DotProduct::anywhere()])
+        .collect();
+    for len in 0..200 {
+        let a: Vec<f32> = (0..len).map(|i| (i as f32).sin()).collect();
+        let b: Vec<f32> = (0..len).map(|i| (i as f32).cos()).collect();
+        let expected: f64 = a
+            .iter()
+            .zip(&b)
+            .map(|(x, y)| f64::from(*x) * f64::from(*y))
+            .sum();
+        for dot in &all {
+            let found = f64::from(dot.of(&a, &b));
+            assert!((found - expected).abs() < 1e-5, "length {len}");
+        }
     }
 }

@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use crate::kernel::{Kernel, Product};
-use crate::math::activate;
-use crate::memory::with_room;
-use crate::rows::Rounded;
-use crate::tile::{COLUMNS, Step, Tile};
-use crate::vector::Vector;
-use crate::{Activation, Format};
+use crate::drivers::activations::Rounded;
+use crate::format::Format;
+use crate::loops::finish::Finish;
+use crate::loops::math::Activation;
+use crate::loops::pack::word;
+use crate::loops::tile::{COLUMNS, Step, Tile};
+use crate::memory::{Shared, with_room};
+use crate::table::Kernel;
 
 /// The weights and bias of a linear layer, K inputs to N outputs.
 pub struct Packed {
@@ -198,7 +199,10 @@ impl Packed {
         }
         let shared = Shared(out.as_mut_ptr());
         let results = Finish {
-            weights: self,
+            width: self.n,
+            bias: &self.bias,
+            scales: &self.scales,
+            offsets: &self.offsets,
             row_scales: &x.scales,
             activation,
             residual,
@@ -234,17 +238,6 @@ impl Packed {
         // SAFETY: every row of every panel was written.
         unsafe { out.set_len(x.rows() * self.n) }
         out
-    }
-}
-
-impl Format {
-    /// Values in 32 bits.
-    pub(crate) fn values_per_word(self) -> usize {
-        match self {
-            Self::F32 => 1,
-            Self::Bf16 => 2,
-            Self::Int8 => 4,
-        }
     }
 }
 
@@ -285,98 +278,11 @@ fn bytes<T>(numbers: &[T]) -> &[u8] {
     unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers)) }
 }
 
-/// The memory of a result, written by several threads, each to its own columns.
-#[derive(Clone, Copy)]
-pub(crate) struct Shared(pub(crate) *mut f32);
-
-impl Shared {
-    pub(crate) fn get(self) -> *mut f32 {
-        self.0
-    }
-}
-
-// SAFETY: a pointer; each use says why nobody else writes there.
-unsafe impl Send for Shared {}
-// SAFETY: as above.
-unsafe impl Sync for Shared {}
-
-/// From sums to results.
-pub(crate) struct Finish<'a> {
-    weights: &'a Packed,
-    row_scales: &'a [f32],
-    activation: Activation,
-    residual: Option<&'a [f32]>,
-}
-
-/// Writes the columns from `column` on of `rows` result rows from `first` on, whose sums are in the tile.
-///
-/// SAFETY: `out` holds those rows, and nobody else writes those columns of them; the machine has the instructions.
-#[inline(always)]
-pub(crate) unsafe fn finish<P: Product>(
-    results: &Finish,
-    tile: &Tile,
-    (first, rows): (usize, usize),
-    column: usize,
-    out: *mut f32,
-) {
-    let weights = results.weights;
-    for (row, sums) in (first..first + rows).zip(&tile.0) {
-        for from in (0..COLUMNS).step_by(P::Register::LANES) {
-            let column = column + from;
-            let inside = weights.n.saturating_sub(column);
-            let at = row * weights.n + column;
-            // SAFETY: a tile's row, the bias, scales and offsets are whole panels wide; what is read of the residual
-            // and written of the result lies inside the row.
-            unsafe {
-                let mut value = P::Register::load(sums.as_ptr().add(from).cast());
-                if P::FORMAT == Format::Int8 {
-                    if P::IS_UNSIGNED {
-                        let offsets = weights.offsets.as_ptr().add(column).cast();
-                        value = value.sub_i32(P::Register::load(offsets));
-                    }
-                    let scales = P::Register::load(weights.scales.as_ptr().add(column));
-                    value = value.to_f32() * (scales * value.all(results.row_scales[row]));
-                }
-                value = value + P::Register::load(weights.bias.as_ptr().add(column));
-                value = activate(results.activation, value);
-                if let Some(residual) = results.residual {
-                    let residual = residual.as_ptr().wrapping_add(at);
-                    value = value + P::Register::load_first(inside, residual);
-                }
-                value.store_first(inside, out.wrapping_add(at));
-            }
-        }
-    }
-}
-
 /// Writes one column of floats into a panel.
 fn pack(format: Format, row: &[f32], column: usize, panel: &mut [Step]) {
     for (values, step) in row.chunks(format.values_per_word()).zip(panel) {
         let second = values.get(1).copied().unwrap_or(0.0);
         step.0[column] = word(format, values[0], second);
-    }
-}
-
-/// 32 bits of floats: one f32, or two bf16 with the first in the lower half.
-#[inline(always)]
-pub(crate) fn word(format: Format, first: f32, second: f32) -> u32 {
-    match format {
-        Format::F32 => first.to_bits(),
-        _ => bf16(first) | bf16(second) << 16,
-    }
-}
-
-/// To the nearest, ties to even; NaN stays NaN.
-#[inline(always)]
-fn bf16(value: f32) -> u32 {
-    let bits = value.to_bits();
-    let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
-    // Both are computed, so that a loop over values has no branches.
-    let not_a_number = bits >> 16 | 0x40;
-    if value.is_nan() {
-        not_a_number
-    } else {
-        rounded
     }
 }
 

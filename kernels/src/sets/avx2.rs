@@ -16,28 +16,9 @@ use std::arch::x86_64::{
     _mm256_sub_epi32, _mm256_sub_ps, _mm256_xor_ps,
 };
 
-use crate::Format;
-use crate::kernel::Product;
-use crate::vector::{Vector, operators};
-
-/// `vfmadd`.
-pub(crate) struct F32;
-
-impl Product for F32 {
-    type Register = F32x8;
-    const FORMAT: Format = Format::F32;
-
-    #[inline(always)]
-    unsafe fn encode(values: F32x8, to: *mut u32) {
-        // SAFETY: 8 steps.
-        unsafe { values.store(to.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn dot(sum: F32x8, activations: F32x8, weights: F32x8) -> F32x8 {
-        activations.mul_add(weights, sum)
-    }
-}
+use crate::contract::product::Product;
+use crate::contract::vector::{Vector, operators};
+use crate::format::Format;
 
 /// `vfmadd` on weights that are kept in bf16, the upper half of an f32; activations are not rounded.
 pub(crate) struct Bf16;
@@ -300,6 +281,17 @@ impl Vector for F32x8 {
             let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
             _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
         }
+    }
+
+    // Lane after lane: another order would round the similarities of an index differently than before.
+    #[inline(always)]
+    fn sum_of_four(sums: [Self; 4]) -> f32 {
+        let mut lanes = [[0f32; Self::LANES]; 4];
+        for (lanes, sum) in lanes.iter_mut().zip(sums) {
+            // SAFETY: there is room for a register's lanes.
+            unsafe { sum.store(lanes.as_mut_ptr()) }
+        }
+        lanes.as_flattened().iter().sum()
     }
 
     #[inline(always)]

@@ -1,4 +1,4 @@
-//! Which instruction sets there are, and what each has to bring along.
+//! The instruction sets that there are, and the choice among them at run time.
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "aarch64")]
@@ -8,48 +8,20 @@ use std::arch::is_x86_feature_detected as is_detected;
 use std::fmt;
 use std::sync::LazyLock;
 
-use crate::Format;
-use crate::attention::{exponentials, store_scaled};
+use crate::contract::product::Product;
+use crate::format::Format;
+use crate::loops::dot::dot;
+use crate::loops::finish::{Finish, finish};
+use crate::loops::norm::normalize;
+use crate::loops::pack::{pack_columns, pack_rows};
+use crate::loops::round::round;
+use crate::loops::softmax::{exponentials, store_scaled};
+use crate::loops::tile::{COLUMNS, Step, Tile, multiply};
+use crate::sets::f32::F32;
 #[cfg(target_arch = "aarch64")]
-use crate::neon;
-use crate::norm::{LayerNorm, normalize};
-use crate::packed::{Finish, finish};
-use crate::rows::{pack_columns, pack_rows, round};
-use crate::tile::{COLUMNS, Step, Tile, multiply};
-use crate::vector::Vector;
+use crate::sets::neon;
 #[cfg(target_arch = "x86_64")]
-use crate::{avx2, avx512};
-
-/// How one instruction set multiplies in one format. Everything else is written once, on top of this.
-pub(crate) trait Product {
-    /// What it computes with. A tile has two of them, full of sums, in each row.
-    type Register: Vector;
-    const FORMAT: Format;
-    /// In how many parts the values of a step are multiplied, each with 32 bits of activations of its own.
-    const PARTS: usize = 1;
-    /// Int8: whether activations are u8 around 128 instead of i8.
-    const IS_UNSIGNED: bool = false;
-
-    /// Writes the next activations as `part` and `dot` want them: 32 bits for each part of each step.
-    ///
-    /// SAFETY: as of [`Product::dot`]; `to` has room for them.
-    unsafe fn encode(values: Self::Register, to: *mut u32);
-
-    /// The weights of one part of a step.
-    #[inline(always)]
-    fn part(weights: Self::Register, _part: usize) -> Self::Register {
-        weights
-    }
-
-    /// `sum + activations · weights`: one instruction, if the machine has it.
-    ///
-    /// SAFETY: the machine has the instructions that the table below names.
-    unsafe fn dot(
-        sum: Self::Register,
-        activations: Self::Register,
-        weights: Self::Register,
-    ) -> Self::Register;
-}
+use crate::sets::{avx2, avx512};
 
 /// Compiles everything that is generic over [`Product`] with the instructions named.
 macro_rules! kernel {
@@ -88,8 +60,8 @@ macro_rules! kernel {
             unsafe { pack_columns::<$product>(x, size, panel) }
         }
         $(#[target_feature(enable = $feature)])+
-        unsafe fn normalize_with(x: &[f32], norm: &LayerNorm, out: &mut [f32]) {
-            unsafe { normalize::<<$product as Product>::Register>(x, norm, out) }
+        unsafe fn normalize_with(x: &[f32], weights: (&[f32], &[f32], f32), out: &mut [f32]) {
+            unsafe { normalize::<<$product as Product>::Register>(x, weights, out) }
         }
         $(#[target_feature(enable = $feature)])+
         unsafe fn exponentials_with(scores: &mut [f32], bias: &[f32]) -> f32 {
@@ -98,6 +70,10 @@ macro_rules! kernel {
         $(#[target_feature(enable = $feature)])+
         unsafe fn store_scaled_with(sums: &[f32; COLUMNS], factor: f32, width: usize, to: *mut f32) {
             unsafe { store_scaled::<<$product as Product>::Register>(sums, factor, width, to) }
+        }
+        $(#[target_feature(enable = $feature)])+
+        unsafe fn dot_with(a: &[f32], b: &[f32]) -> f32 {
+            unsafe { dot::<<$product as Product>::Register>(a, b) }
         }
         Kernel {
             set: $set,
@@ -112,6 +88,7 @@ macro_rules! kernel {
             normalize: normalize_with,
             exponentials: exponentials_with,
             store_scaled: store_scaled_with,
+            dot: dot_with,
         }
     }};
 }
@@ -135,17 +112,17 @@ macro_rules! for_rows {
 static KERNELS: &[Kernel] = &[
     kernel!("avx512", avx512::Int8, 14 rows, "avx512f", "avx512vnni"),
     kernel!("avx512", avx512::Bf16, 14 rows, "avx512f", "avx512bf16"),
-    kernel!("avx512", avx512::F32, 14 rows, "avx512f"),
+    kernel!("avx512", F32<avx512::F32x16>, 14 rows, "avx512f"),
     kernel!("avxvnni", avx2::Int8Vnni, 6 rows, "avx2", "fma", "avxvnni"),
     kernel!("avx2", avx2::Int8, 6 rows, "avx2", "fma"),
     kernel!("avx2", avx2::Bf16, 6 rows, "avx2", "fma"),
-    kernel!("avx2", avx2::F32, 6 rows, "avx2", "fma"),
+    kernel!("avx2", F32<avx2::F32x8>, 6 rows, "avx2", "fma"),
 ];
 #[cfg(target_arch = "aarch64")]
 static KERNELS: &[Kernel] = &[
     kernel!("neon", neon::Int8, 6 rows, "neon", "dotprod"),
     kernel!("neon", neon::Bf16, 6 rows, "neon"),
-    kernel!("neon", neon::F32, 6 rows, "neon"),
+    kernel!("neon", F32<neon::F32x8>, 6 rows, "neon"),
 ];
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 static KERNELS: &[Kernel] = &[];
@@ -168,15 +145,18 @@ pub struct Kernel {
     /// [`pack_columns`].
     pub(crate) pack_columns: unsafe fn(&[f32], (usize, usize), &mut [Step]),
     /// [`normalize`].
-    pub(crate) normalize: unsafe fn(&[f32], &LayerNorm, &mut [f32]),
+    pub(crate) normalize: Normalize,
     /// [`exponentials`].
     pub(crate) exponentials: unsafe fn(&mut [f32], &[f32]) -> f32,
     /// [`store_scaled`].
     pub(crate) store_scaled: unsafe fn(&[f32; COLUMNS], f32, usize, *mut f32),
+    /// [`dot`].
+    pub(crate) dot: unsafe fn(&[f32], &[f32]) -> f32,
 }
 
 type Round = unsafe fn(&[f32], (usize, usize, usize), f32, &mut [u32], &mut [f32]);
 type PackRows = unsafe fn(&[f32], (usize, usize, usize), &mut [Step]);
+type Normalize = unsafe fn(&[f32], (&[f32], &[f32], f32), &mut [f32]);
 type Multiply = unsafe fn(*const u32, &[Step], &mut Tile);
 
 impl Kernel {
@@ -257,5 +237,17 @@ impl Kernel {
 impl fmt::Debug for Kernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} by {}", self.format, self.set)
+    }
+}
+
+impl Format {
+    /// Whether this machine has the instructions for products in this format.
+    pub fn is_supported(self) -> bool {
+        Kernel::best(self).is_some()
+    }
+
+    /// Whether products in this format take this machine less time than in f32, not only less memory.
+    pub fn beats_f32(self) -> bool {
+        Kernel::best(self).is_some_and(Kernel::beats_f32)
     }
 }

@@ -3,14 +3,36 @@
 
 use rayon::prelude::*;
 
-use crate::Attention;
-use crate::kernel::Kernel;
-use crate::math::exp;
-use crate::memory::with_room;
-use crate::packed::Shared;
-use crate::rows::Blocks;
-use crate::tile::{COLUMNS, MAX_ROWS, Step, Tile};
-use crate::vector::Vector;
+use crate::drivers::activations::Blocks;
+use crate::format::Format;
+use crate::loops::tile::{COLUMNS, MAX_ROWS, Step, Tile};
+use crate::memory::{Shared, with_room};
+use crate::table::Kernel;
+
+/// What attends to what. D is `heads · head_width`; a head's values lie side by side in each token.
+#[derive(Debug, Clone, Copy)]
+pub struct Attention<'a> {
+    /// Of the products; what int8 is for weights, bf16 is here.
+    pub format: Format,
+    /// `[B or 1, Lq, D]`.
+    pub query: &'a [f32],
+    /// `[B or 1, Lk, D]`.
+    pub key: &'a [f32],
+    /// As `key`.
+    pub value: &'a [f32],
+    /// `[B or 1, Lk]`, added to the scores.
+    pub mask: Option<&'a [f32]>,
+    /// B.
+    pub batch: usize,
+    /// Heads.
+    pub heads: usize,
+    /// Width of one head.
+    pub head_width: usize,
+    /// Lq.
+    pub query_len: usize,
+    /// Lk.
+    pub key_len: usize,
+}
 
 /// `softmax(query · keyᵀ / √head_width + mask) · value`, `[B, Lq, D]`; all but the products in f32.
 ///
@@ -139,52 +161,6 @@ unsafe fn attend(kernel: &Kernel, head: &Attention, out: *mut f32) {
                 // SAFETY: the kernel is available; the head has so many more columns.
                 unsafe { (kernel.store_scaled)(&tile.floats(r), 1.0 / total, w - column, to) }
             }
-        }
-    }
-}
-
-/// `exp(scores + bias − their maximum)`, in place; returns the sum. Both are whole panels long.
-///
-/// SAFETY: the machine has the instructions.
-#[inline(always)]
-pub(crate) unsafe fn exponentials<V: Vector>(scores: &mut [f32], bias: &[f32]) -> f32 {
-    // SAFETY: every chunk is a vector; so below.
-    unsafe {
-        let mut largest = V::splat(f32::NEG_INFINITY);
-        for (score, bias) in scores
-            .chunks_exact_mut(V::LANES)
-            .zip(bias.chunks_exact(V::LANES))
-        {
-            let sum = V::load(score.as_ptr()) + V::load(bias.as_ptr());
-            largest = largest.max(sum);
-            sum.store(score.as_mut_ptr());
-        }
-        let largest = V::splat(largest.largest());
-        let mut total = V::splat(0.0);
-        for score in scores.chunks_exact_mut(V::LANES) {
-            let e = exp(V::load(score.as_ptr()) - largest);
-            total = total + e;
-            e.store(score.as_mut_ptr());
-        }
-        total.sum()
-    }
-}
-
-/// Writes the first `width` of `sums · factor`, if there are so many.
-///
-/// SAFETY: `to` has room for them; the machine has the instructions.
-#[inline(always)]
-pub(crate) unsafe fn store_scaled<V: Vector>(
-    sums: &[f32; COLUMNS],
-    factor: f32,
-    width: usize,
-    to: *mut f32,
-) {
-    for from in (0..COLUMNS).step_by(V::LANES) {
-        // SAFETY: a row of a tile is whole vectors; what is written lies in the first `width`.
-        unsafe {
-            let scaled = V::load(sums.as_ptr().add(from)) * V::splat(factor);
-            scaled.store_first(width.saturating_sub(from), to.wrapping_add(from));
         }
     }
 }

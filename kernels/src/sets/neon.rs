@@ -10,28 +10,9 @@ use std::arch::aarch64::{
 };
 use std::arch::asm;
 
-use crate::Format;
-use crate::kernel::Product;
-use crate::vector::Vector;
-
-/// `fmla`.
-pub(crate) struct F32;
-
-impl Product for F32 {
-    type Register = F32x8;
-    const FORMAT: Format = Format::F32;
-
-    #[inline(always)]
-    unsafe fn encode(values: F32x8, to: *mut u32) {
-        // SAFETY: 8 steps.
-        unsafe { values.store(to.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn dot(sum: F32x8, activations: F32x8, weights: F32x8) -> F32x8 {
-        activations.mul_add(weights, sum)
-    }
-}
+use crate::contract::product::Product;
+use crate::contract::vector::Vector;
+use crate::format::Format;
 
 /// `fmla` on weights that are kept in bf16, the upper half of an f32; activations are not rounded.
 pub(crate) struct Bf16;

@@ -47,6 +47,11 @@ pub(crate) trait Vector:
     /// From i32 to f32 lanes.
     fn to_f32(self) -> Self;
     fn sum(self) -> f32;
+    /// The sum of all lanes of four vectors.
+    #[inline(always)]
+    fn sum_of_four([p, q, r, s]: [Self; 4]) -> f32 {
+        ((p + q) + (r + s)).sum()
+    }
     fn largest(self) -> f32;
 
     /// Writes up to 16 rows of 16 words as 16 columns, `stride` words apart.

@@ -1,13 +1,15 @@
 //! The inner loop: some rows of activations times one panel of weights.
 #![allow(unsafe_code)]
 
-use crate::kernel::Product;
-use crate::vector::Vector;
+use crate::contract::product::Product;
+use crate::contract::vector::Vector;
 
 /// Rows of a tile at most, with any kernel.
 pub(crate) const MAX_ROWS: usize = 14;
 /// Columns of a panel.
 pub(crate) const COLUMNS: usize = 32;
+/// Words of a row that are laid out at a time.
+pub(crate) const CHUNK: usize = 16;
 /// How far ahead weights are asked for, in steps of a panel.
 const AHEAD: usize = 12;
 

@@ -16,28 +16,9 @@ use std::arch::x86_64::{
 };
 use std::mem::transmute;
 
-use crate::Format;
-use crate::kernel::Product;
-use crate::vector::{Vector, operators};
-
-/// `vfmadd`.
-pub(crate) struct F32;
-
-impl Product for F32 {
-    type Register = F32x16;
-    const FORMAT: Format = Format::F32;
-
-    #[inline(always)]
-    unsafe fn encode(values: F32x16, to: *mut u32) {
-        // SAFETY: 16 steps.
-        unsafe { values.store(to.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn dot(sum: F32x16, activations: F32x16, weights: F32x16) -> F32x16 {
-        activations.mul_add(weights, sum)
-    }
-}
+use crate::contract::product::Product;
+use crate::contract::vector::{Vector, operators};
+use crate::format::Format;
 
 /// `vdpbf16ps`.
 pub(crate) struct Bf16;

@@ -1,7 +1,18 @@
 //! Elementary functions, a vector at once.
 
-use crate::Activation;
-use crate::vector::Vector;
+use crate::contract::vector::Vector;
+
+/// What follows a product, element by element, in f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Activation {
+    /// Nothing.
+    #[default]
+    None,
+    /// `x · Φ(x)`, the exact GELU; its erf is off by at most 2e-7.
+    Gelu,
+    /// `x · sigmoid(1.702 x)`, CLIP's GELU.
+    QuickGelu,
+}
 
 /// `activation(x)`.
 #[inline(always)]
