@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
+use bt_kernels::DotProduct;
 use rayon::prelude::*;
 
 use super::hit::Hit;
@@ -13,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::identity::ModelIdentity;
 use crate::index::folder::files;
 use crate::index::graph::flat::Effort;
-use crate::index::graph::similarity::{Scored, dot};
+use crate::index::graph::similarity::Scored;
 use crate::index::predicate::PhotoPredicate;
 use crate::index::snapshot::Snapshot;
 use crate::index::strategy::{Course, Plan, Sample, Work};
@@ -284,10 +285,10 @@ impl IndexReader {
         query: &Embedding,
         rows: impl IntoParallelIterator<Item = u32, Iter: IndexedParallelIterator>,
     ) -> Vec<Scored> {
-        let vectors = self.snapshot.vectors();
+        let (dot, vectors) = (DotProduct::best(), self.snapshot.vectors());
         let rows = rows.into_par_iter().with_min_len(1024);
         rows.map(|row| Scored {
-            similarity: dot(query.as_slice(), vectors.row(row)),
+            similarity: dot.of(query.as_slice(), vectors.row(row)),
             row,
         })
         .collect()

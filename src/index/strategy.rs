@@ -19,9 +19,10 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use bt_kernels::DotProduct;
+
 use crate::embedding::Embedding;
 use crate::error::Result;
-use crate::index::graph::similarity::dot;
 use crate::index::predicate::PhotoPredicate;
 use crate::index::snapshot::Snapshot;
 
@@ -140,7 +141,7 @@ impl Sample {
         if photos < LEAST_SAMPLED {
             return Ok(None);
         }
-        let vectors = snapshot.vectors();
+        let (dot, vectors) = (DotProduct::best(), snapshot.vectors());
         let mut passed = 0;
         let (mut filter_time, mut similarity_time) = (Duration::MAX, Duration::MAX);
         for round in 0..ROUNDS {
@@ -155,7 +156,7 @@ impl Sample {
             let started = Instant::now();
             for number in first..first + ROUND {
                 let row = vectors.row((number % vectors.rows()) as u32);
-                black_box(dot(query.as_slice(), row));
+                black_box(dot.of(query.as_slice(), row));
             }
             similarity_time = similarity_time.min(started.elapsed());
         }

@@ -13,12 +13,13 @@
 
 use std::cmp::Reverse;
 
+use bt_kernels::DotProduct;
 use rayon::prelude::*;
 
 use crate::error::Result;
 use crate::index::graph::flat::{Effort, FlatGraph, search_layer};
 use crate::index::graph::parameters::{EF_CONSTRUCTION, MAX_LINKS};
-use crate::index::graph::similarity::{Matrix, Scored, dot};
+use crate::index::graph::similarity::{Matrix, Scored};
 
 /// Rows of the layers above where the search for a new row's neighbours begins.
 const ENTRIES: usize = 8;
@@ -163,13 +164,15 @@ impl<'a> GrowingLayer<'a> {
 /// Algorithm 4 of the paper, on candidates in their order: the most similar, but none that is more similar to one that
 /// is kept already, which leads to it anyway.
 fn select(vectors: Matrix, candidates: &[Scored], most: usize) -> Vec<Scored> {
+    let dot = DotProduct::best();
     let mut kept: Vec<Scored> = Vec::with_capacity(most);
     for &candidate in candidates {
         if kept.len() == most {
             break;
         }
         let vector = vectors.row(candidate.row);
-        let is_led_to = |kept: &Scored| dot(vector, vectors.row(kept.row)) > candidate.similarity;
+        let is_led_to =
+            |kept: &Scored| dot.of(vector, vectors.row(kept.row)) > candidate.similarity;
         if !kept.iter().any(is_led_to) {
             kept.push(candidate);
         }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bt_kernels::DotProduct;
 use hnsw_rs::anndists::dist::distances::Distance;
 use hnsw_rs::hnsw::Hnsw;
 
@@ -9,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::index::graph::base_layer::GrowingLayer;
 use crate::index::graph::flat::{FlatGraph, flatten};
 use crate::index::graph::parameters::{EF_CONSTRUCTION, MAX_LINKS};
-use crate::index::graph::similarity::{Matrix, Scored, dot};
+use crate::index::graph::similarity::{Matrix, Scored};
 
 /// More layers than 16^15 rows would need; also the most that `hnsw_rs` has.
 const MAX_LAYERS: usize = 16;
@@ -125,12 +126,12 @@ impl Batches<'_> {
 }
 
 /// The distance of unit vectors, from 0 to 2.
-struct UnitDistance;
+struct UnitDistance(DotProduct);
 
 impl Distance<f32> for UnitDistance {
     fn eval(&self, a: &[f32], b: &[f32]) -> f32 {
         // Rounding can leave a negative distance, which hnsw_rs answers with a panic.
-        (1.0 - dot(a, b)).max(0.0)
+        (1.0 - self.0.of(a, b)).max(0.0)
     }
 }
 
@@ -149,7 +150,7 @@ fn build_upper(values: &[f32], dim: usize, batches: &mut Batches) -> Result<Uppe
         rows.len(),
         MAX_LAYERS,
         EF_CONSTRUCTION,
-        UnitDistance,
+        UnitDistance(DotProduct::best()),
     );
     for batch in rows.chunks(BATCH) {
         // One after another: on several threads the links would depend on which is faster.
@@ -252,6 +253,7 @@ fn connect(layer: &mut Vec<Vec<u32>>, vectors: Matrix) {
 mod tests {
     use super::*;
     use crate::index::graph::flat::Effort;
+    use crate::index::graph::similarity::dot;
 
     const DIM: usize = 24;
 
