@@ -217,9 +217,8 @@ fn path_of(fd: c_int) -> PathBuf {
 /// `path` is a string that ends in a zero.
 unsafe fn path_at(dir: c_int, path: *const c_char) -> PathBuf {
     // SAFETY: the caller's promise.
-    let path = Path::new(OsStr::from_bytes(
-        unsafe { CStr::from_ptr(path) }.to_bytes(),
-    ));
+    let path = unsafe { CStr::from_ptr(path) };
+    let path = Path::new(OsStr::from_bytes(path.to_bytes()));
     match dir {
         libc::AT_FDCWD => path.to_owned(),
         dir => path_of(dir).join(path),
@@ -239,12 +238,13 @@ macro_rules! real {
     }};
 }
 
-// SAFETY of everything below: each function has the signature of the one it stands before and passes its arguments on,
-// so its caller's promises are those that the real one needs. `open` is variadic in C; the mode lies where a third
-// argument would on all of Linux's common platforms.
+// Each function below has the signature of the one it stands before and passes its arguments on, so its caller's
+// promises are those that the real one needs. `open` is variadic in C; the mode lies where a third argument would on all
+// of Linux's common platforms.
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn open(path: *const c_char, flags: c_int, mode: mode_t) -> c_int {
+    // SAFETY: the signature is that of `open` with a mode; the caller's path ends in a zero.
     unsafe {
         create(&path_at(libc::AT_FDCWD, path), flags, || {
             real!(c"open": fn(*const c_char, c_int, mode_t) -> c_int)(path, flags, mode)
@@ -254,6 +254,7 @@ unsafe extern "C" fn open(path: *const c_char, flags: c_int, mode: mode_t) -> c_
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn open64(path: *const c_char, flags: c_int, mode: mode_t) -> c_int {
+    // SAFETY: the signature is that of `open64` with a mode; the caller's path ends in a zero.
     unsafe {
         create(&path_at(libc::AT_FDCWD, path), flags, || {
             real!(c"open64": fn(*const c_char, c_int, mode_t) -> c_int)(path, flags, mode)
@@ -263,6 +264,7 @@ unsafe extern "C" fn open64(path: *const c_char, flags: c_int, mode: mode_t) -> 
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn mkdir(path: *const c_char, mode: mode_t) -> c_int {
+    // SAFETY: the signature is that of `mkdir`; the caller's path ends in a zero.
     unsafe {
         let folder = path_at(libc::AT_FDCWD, path);
         let outcome = whole(Call::Create, "mkdir", &folder, || {
@@ -275,6 +277,7 @@ unsafe extern "C" fn mkdir(path: *const c_char, mode: mode_t) -> c_int {
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn write(fd: c_int, bytes: *const c_void, len: size_t) -> ssize_t {
+    // SAFETY: the signature is that of `write`, whose caller vouches for `len` bytes.
     unsafe {
         part("write", fd, len, |len| {
             real!(c"write": fn(c_int, *const c_void, size_t) -> ssize_t)(fd, bytes, len)
@@ -284,6 +287,7 @@ unsafe extern "C" fn write(fd: c_int, bytes: *const c_void, len: size_t) -> ssiz
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn writev(fd: c_int, parts: *const iovec, count: c_int) -> ssize_t {
+    // SAFETY: the signature is that of `writev`, whose caller vouches for `count` parts and for their bytes.
     unsafe {
         let all = std::slice::from_raw_parts(parts, count as usize);
         let len = all.iter().map(|part| part.iov_len).sum();
@@ -308,6 +312,7 @@ unsafe extern "C" fn pwrite64(
     len: size_t,
     at: off64_t,
 ) -> ssize_t {
+    // SAFETY: the signature is that of `pwrite64`, whose caller vouches for `len` bytes.
     unsafe {
         part("pwrite", fd, len, |len| {
             real!(c"pwrite64": fn(c_int, *const c_void, size_t, off64_t) -> ssize_t)(
@@ -319,11 +324,13 @@ unsafe extern "C" fn pwrite64(
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn fsync(fd: c_int) -> c_int {
+    // SAFETY: the signature is that of `fsync`, which takes no pointers.
     unsafe { sync("fsync", fd, || real!(c"fsync": fn(c_int) -> c_int)(fd)) }
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn fdatasync(fd: c_int) -> c_int {
+    // SAFETY: the signature is that of `fdatasync`, which takes no pointers.
     unsafe {
         sync("fdatasync", fd, || {
             real!(c"fdatasync": fn(c_int) -> c_int)(fd)
@@ -334,6 +341,7 @@ unsafe extern "C" fn fdatasync(fd: c_int) -> c_int {
 /// Makes nothing durable: it neither empties the disk's cache nor writes where a new part of the file lies.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sync_file_range(fd: c_int, at: off64_t, len: off64_t, flags: c_uint) -> c_int {
+    // SAFETY: the signature is that of `sync_file_range`, which takes no pointers.
     unsafe {
         whole(Call::Sync, "sync_file_range", &path_of(fd), || {
             real!(c"sync_file_range": fn(c_int, off64_t, off64_t, c_uint) -> c_int)(
@@ -345,6 +353,7 @@ unsafe extern "C" fn sync_file_range(fd: c_int, at: off64_t, len: off64_t, flags
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn ftruncate64(fd: c_int, len: off64_t) -> c_int {
+    // SAFETY: the signature is that of `ftruncate64`, which takes no pointers.
     unsafe {
         whole(Call::Change, "ftruncate", &path_of(fd), || {
             real!(c"ftruncate64": fn(c_int, off64_t) -> c_int)(fd, len)
@@ -354,6 +363,7 @@ unsafe extern "C" fn ftruncate64(fd: c_int, len: off64_t) -> c_int {
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn rename(from: *const c_char, to: *const c_char) -> c_int {
+    // SAFETY: the signature is that of `rename`; the caller's paths end in a zero.
     unsafe {
         whole(Call::Change, "rename", &path_at(libc::AT_FDCWD, to), || {
             real!(c"rename": fn(*const c_char, *const c_char) -> c_int)(from, to)
@@ -363,6 +373,7 @@ unsafe extern "C" fn rename(from: *const c_char, to: *const c_char) -> c_int {
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn unlink(path: *const c_char) -> c_int {
+    // SAFETY: the signature is that of `unlink`; the caller's path ends in a zero.
     unsafe {
         whole(
             Call::Change,
@@ -375,6 +386,7 @@ unsafe extern "C" fn unlink(path: *const c_char) -> c_int {
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn unlinkat(dir: c_int, path: *const c_char, flags: c_int) -> c_int {
+    // SAFETY: the signature is that of `unlinkat`; the caller's path ends in a zero.
     unsafe {
         whole(Call::Change, "unlink", &path_at(dir, path), || {
             real!(c"unlinkat": fn(c_int, *const c_char, c_int) -> c_int)(dir, path, flags)
@@ -384,6 +396,7 @@ unsafe extern "C" fn unlinkat(dir: c_int, path: *const c_char, flags: c_int) -> 
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn rmdir(path: *const c_char) -> c_int {
+    // SAFETY: the signature is that of `rmdir`; the caller's path ends in a zero.
     unsafe {
         whole(
             Call::Change,

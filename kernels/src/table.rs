@@ -34,11 +34,12 @@ macro_rules! kernel {
             words: &mut [u32],
             scales: &mut [f32],
         ) {
-            // SAFETY: as of this function; so below.
+            // SAFETY: the caller promises what `round` asks for.
             unsafe { round::<$product>(x, size, factor, words, scales) }
         }
         $(#[target_feature(enable = $feature)])+
         unsafe fn multiply_with<const R: usize>(words: *const u32, panel: &[Step], tile: &mut Tile) {
+            // SAFETY: the caller promises what `multiply` asks for.
             unsafe { multiply::<$product, R>(words, panel, tile) }
         }
         $(#[target_feature(enable = $feature)])+
@@ -49,30 +50,37 @@ macro_rules! kernel {
             column: usize,
             out: *mut f32,
         ) {
+            // SAFETY: the caller promises what `finish` asks for.
             unsafe { finish::<$product>(results, tile, rows, column, out) }
         }
         $(#[target_feature(enable = $feature)])+
         unsafe fn pack_rows_with(x: &[f32], size: (usize, usize, usize), panel: &mut [Step]) {
+            // SAFETY: the caller promises what `pack_rows` asks for.
             unsafe { pack_rows::<$product>(x, size, panel) }
         }
         $(#[target_feature(enable = $feature)])+
         unsafe fn pack_columns_with(x: &[f32], size: (usize, usize), panel: &mut [Step]) {
+            // SAFETY: the caller promises what `pack_columns` asks for.
             unsafe { pack_columns::<$product>(x, size, panel) }
         }
         $(#[target_feature(enable = $feature)])+
         unsafe fn normalize_with(x: &[f32], weights: (&[f32], &[f32], f32), out: &mut [f32]) {
+            // SAFETY: the caller promises what `normalize` asks for.
             unsafe { normalize::<<$product as Product>::Register>(x, weights, out) }
         }
         $(#[target_feature(enable = $feature)])+
         unsafe fn exponentials_with(scores: &mut [f32], bias: &[f32]) -> f32 {
+            // SAFETY: the caller promises what `exponentials` asks for.
             unsafe { exponentials::<<$product as Product>::Register>(scores, bias) }
         }
         $(#[target_feature(enable = $feature)])+
         unsafe fn store_scaled_with(sums: &[f32; COLUMNS], factor: f32, width: usize, to: *mut f32) {
+            // SAFETY: the caller promises what `store_scaled` asks for.
             unsafe { store_scaled::<<$product as Product>::Register>(sums, factor, width, to) }
         }
         $(#[target_feature(enable = $feature)])+
         unsafe fn dot_with(a: &[f32], b: &[f32]) -> f32 {
+            // SAFETY: the caller promises what `dot` asks for.
             unsafe { dot::<<$product as Product>::Register>(a, b) }
         }
         Kernel {

@@ -175,30 +175,34 @@ impl F32x8 {
 
 operators!(F32x8: Add add _mm256_add_ps, Sub sub _mm256_sub_ps, Mul mul _mm256_mul_ps, Div div _mm256_div_ps);
 
-// SAFETY of what follows: as the trait says where it reads or writes memory, else `self` proves the instructions.
 impl Vector for F32x8 {
     const LANES: usize = 8;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
+        // SAFETY: the caller vouches for the instructions.
         Self(unsafe { _mm256_set1_ps(value) })
     }
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: the caller vouches for the instructions, and for `LANES` values there.
         Self(unsafe { _mm256_loadu_ps(from) })
     }
 
     #[inline(always)]
     unsafe fn load_first(count: usize, from: *const f32) -> Self {
         if count >= Self::LANES {
+            // SAFETY: the caller vouches for the instructions and `count` values, which fill all lanes.
             return unsafe { Self::load(from) };
         }
+        // SAFETY: the caller vouches for the instructions and `count` values; the mask leaves out the rest.
         Self(unsafe { _mm256_maskload_ps(from, mask(count)) })
     }
 
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
+        // SAFETY: `self` proves the instructions; the caller vouches for room for `LANES` values.
         unsafe { _mm256_storeu_ps(to, self.0) }
     }
 
@@ -206,45 +210,54 @@ impl Vector for F32x8 {
     #[inline(always)]
     unsafe fn store_first(self, count: usize, to: *mut f32) {
         if count >= Self::LANES {
+            // SAFETY: the caller vouches for room for `count` values, which are at least all lanes.
             return unsafe { self.store(to) };
         }
+        // SAFETY: `self` proves the instructions; the mask leaves out what lies beyond the caller's `count`.
         unsafe { _mm256_maskstore_ps(to, mask(count), self.0) }
     }
 
     #[inline(always)]
     fn prefetch(from: *const f32) {
+        // SAFETY: every x86-64 CPU has the instruction; it may be given any address, and changes nothing that a program sees.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
     }
 
     #[inline(always)]
     fn mul_add(self, factor: Self, summand: Self) -> Self {
+        // SAFETY: `self` proves the instructions.
         Self(unsafe { _mm256_fmadd_ps(self.0, factor.0, summand.0) })
     }
 
     #[inline(always)]
     fn max(self, other: Self) -> Self {
+        // SAFETY: `self` proves the instructions.
         Self(unsafe { _mm256_max_ps(self.0, other.0) })
     }
 
     #[inline(always)]
     fn min(self, other: Self) -> Self {
+        // SAFETY: `self` proves the instructions.
         Self(unsafe { _mm256_min_ps(self.0, other.0) })
     }
 
     #[inline(always)]
     fn abs(self) -> Self {
+        // SAFETY: `self` proves the instructions.
         Self(unsafe { _mm256_andnot_ps(_mm256_set1_ps(-0.0), self.0) })
     }
 
     #[inline(always)]
     fn round(self) -> Self {
         const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+        // SAFETY: `self` proves the instructions.
         Self(unsafe { _mm256_round_ps::<NEAREST>(self.0) })
     }
 
     // In two halves: 2ⁿ itself may be no normal number.
     #[inline(always)]
     fn scale(self, n: Self) -> Self {
+        // SAFETY: `self` proves the instructions.
         unsafe {
             let n = _mm256_cvtps_epi32(n.0);
             let half = _mm256_srai_epi32::<1>(n);
@@ -254,6 +267,7 @@ impl Vector for F32x8 {
 
     #[inline(always)]
     fn negate_by(self, sign: Self) -> Self {
+        // SAFETY: `self` proves the instructions.
         unsafe {
             let sign = _mm256_and_ps(sign.0, _mm256_set1_ps(-0.0));
             Self(_mm256_xor_ps(self.0, sign))
@@ -262,16 +276,19 @@ impl Vector for F32x8 {
 
     #[inline(always)]
     fn sub_i32(self, other: Self) -> Self {
+        // SAFETY: `self` proves the instructions.
         unsafe { Self::of_bits(_mm256_sub_epi32(self.bits(), other.bits())) }
     }
 
     #[inline(always)]
     fn to_f32(self) -> Self {
+        // SAFETY: `self` proves the instructions.
         Self(unsafe { _mm256_cvtepi32_ps(self.bits()) })
     }
 
     #[inline(always)]
     fn sum(self) -> f32 {
+        // SAFETY: `self` proves the instructions.
         unsafe {
             let (low, high) = (
                 _mm256_castps256_ps128(self.0),
@@ -296,6 +313,7 @@ impl Vector for F32x8 {
 
     #[inline(always)]
     fn largest(self) -> f32 {
+        // SAFETY: `self` proves the instructions.
         unsafe {
             let (low, high) = (
                 _mm256_castps256_ps128(self.0),
@@ -310,9 +328,10 @@ impl Vector for F32x8 {
 
 /// 2ⁿ by its bits, of n from −126 to 127.
 ///
-/// SAFETY: the machine has the instructions; so below.
+/// SAFETY: the machine has the instructions.
 #[inline(always)]
 unsafe fn power_of_two(n: __m256i) -> F32x8 {
+    // SAFETY: as of this function.
     unsafe {
         let exponent = _mm256_add_epi32(n, _mm256_set1_epi32(127));
         F32x8::of_bits(_mm256_slli_epi32::<23>(exponent))
@@ -320,8 +339,11 @@ unsafe fn power_of_two(n: __m256i) -> F32x8 {
 }
 
 /// The sign bit in each of the first `count` lanes.
+///
+/// SAFETY: `count` is at most 8; the machine has the instructions.
 #[inline(always)]
 unsafe fn mask(count: usize) -> __m256i {
     static ENDS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+    // SAFETY: as of this function; 8 of the 16 numbers begin at an index from 0 to 8.
     unsafe { _mm256_loadu_si256(ENDS.as_ptr().add(8 - count).cast()) }
 }

@@ -93,73 +93,85 @@ impl F32x16 {
 
 operators!(F32x16: Add add _mm512_add_ps, Sub sub _mm512_sub_ps, Mul mul _mm512_mul_ps, Div div _mm512_div_ps);
 
-// SAFETY of what follows: as the trait says where it reads or writes memory, else `self` proves the instructions.
 impl Vector for F32x16 {
     const LANES: usize = 16;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
+        // SAFETY: the caller vouches for the instructions.
         Self(unsafe { _mm512_set1_ps(value) })
     }
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: the caller vouches for the instructions, and for `LANES` values there.
         Self(unsafe { _mm512_loadu_ps(from) })
     }
 
     #[inline(always)]
     unsafe fn load_first(count: usize, from: *const f32) -> Self {
+        // SAFETY: the caller vouches for the instructions and `count` values; the mask leaves out the rest.
         Self(unsafe { _mm512_maskz_loadu_ps(mask(count), from) })
     }
 
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
+        // SAFETY: `self` proves the instructions; the caller vouches for room for `LANES` values.
         unsafe { _mm512_storeu_ps(to, self.0) }
     }
 
     #[inline(always)]
     unsafe fn store_first(self, count: usize, to: *mut f32) {
+        // SAFETY: `self` proves the instructions; the mask leaves out what lies beyond the caller's `count`.
         unsafe { _mm512_mask_storeu_ps(to, mask(count), self.0) }
     }
 
     #[inline(always)]
     fn prefetch(from: *const f32) {
+        // SAFETY: every x86-64 CPU has the instruction; it may be given any address, and changes nothing that a program sees.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
     }
 
     #[inline(always)]
     fn mul_add(self, factor: Self, summand: Self) -> Self {
+        // SAFETY: `self` proves the instructions.
         Self(unsafe { _mm512_fmadd_ps(self.0, factor.0, summand.0) })
     }
 
     #[inline(always)]
     fn max(self, other: Self) -> Self {
+        // SAFETY: `self` proves the instructions.
         Self(unsafe { _mm512_max_ps(self.0, other.0) })
     }
 
     #[inline(always)]
     fn min(self, other: Self) -> Self {
+        // SAFETY: `self` proves the instructions.
         Self(unsafe { _mm512_min_ps(self.0, other.0) })
     }
 
     #[inline(always)]
     fn abs(self) -> Self {
+        // SAFETY: `self` proves the instructions.
         Self(unsafe { _mm512_abs_ps(self.0) })
     }
 
     #[inline(always)]
     fn round(self) -> Self {
         const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+        // SAFETY: `self` proves the instructions.
         Self(unsafe { _mm512_roundscale_ps::<NEAREST>(self.0) })
     }
 
     #[inline(always)]
     fn scale(self, n: Self) -> Self {
+        // SAFETY: `self` proves the instructions.
         Self(unsafe { _mm512_scalef_ps(self.0, n.0) })
     }
 
     #[inline(always)]
     fn negate_by(self, sign: Self) -> Self {
+        // SAFETY: `self` proves the instructions.
         unsafe {
             let sign = _mm512_and_si512(sign.bits(), _mm512_set1_epi32(i32::MIN));
             Self::of_bits(_mm512_xor_si512(self.bits(), sign))
@@ -168,16 +180,20 @@ impl Vector for F32x16 {
 
     #[inline(always)]
     fn sub_i32(self, other: Self) -> Self {
+        // SAFETY: `self` proves the instructions.
         unsafe { Self::of_bits(_mm512_sub_epi32(self.bits(), other.bits())) }
     }
 
     #[inline(always)]
     fn to_f32(self) -> Self {
+        // SAFETY: `self` proves the instructions.
         Self(unsafe { _mm512_cvtepi32_ps(self.bits()) })
     }
 
     #[inline(always)]
     unsafe fn store_transposed(rows: &[[u32; 16]], to: *mut u32, stride: usize) {
+        // SAFETY: the caller vouches for the instructions and the room; a row is one register, and the mask leaves out
+        // columns beyond `rows`.
         unsafe {
             let mut a = [_mm512_setzero_si512(); 16];
             for (a, row) in a.iter_mut().zip(rows) {
@@ -216,11 +232,13 @@ impl Vector for F32x16 {
 
     #[inline(always)]
     fn sum(self) -> f32 {
+        // SAFETY: `self` proves the instructions.
         unsafe { _mm512_reduce_add_ps(self.0) }
     }
 
     #[inline(always)]
     fn largest(self) -> f32 {
+        // SAFETY: `self` proves the instructions.
         unsafe { _mm512_reduce_max_ps(self.0) }
     }
 }

@@ -121,26 +121,29 @@ macro_rules! operators {
 }
 operators!(Add add vaddq_f32, Sub sub vsubq_f32, Mul mul vmulq_f32, Div div vdivq_f32);
 
-// SAFETY of what follows: as the trait says where it reads or writes memory, else `self` proves the instructions.
 impl Vector for F32x8 {
     const LANES: usize = 8;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
+        // SAFETY: the caller vouches for the instructions.
         unsafe { Self(vdupq_n_f32(value), vdupq_n_f32(value)) }
     }
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: the caller vouches for the instructions, and for `LANES` values there.
         unsafe { Self(vld1q_f32(from), vld1q_f32(from.add(4))) }
     }
 
     #[inline(always)]
     unsafe fn load_first(count: usize, from: *const f32) -> Self {
         if count >= Self::LANES {
+            // SAFETY: the caller vouches for the instructions and `count` values, which fill all lanes.
             return unsafe { Self::load(from) };
         }
         let mut values = [0f32; Self::LANES];
+        // SAFETY: the caller vouches for the instructions and `count` values, fewer than there is room for.
         unsafe {
             std::ptr::copy_nonoverlapping(from, values.as_mut_ptr(), count);
             Self::load(values.as_ptr())
@@ -149,6 +152,7 @@ impl Vector for F32x8 {
 
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
+        // SAFETY: `self` proves the instructions; the caller vouches for room for `LANES` values.
         unsafe {
             vst1q_f32(to, self.0);
             vst1q_f32(to.add(4), self.1);
@@ -158,9 +162,11 @@ impl Vector for F32x8 {
     #[inline(always)]
     unsafe fn store_first(self, count: usize, to: *mut f32) {
         if count >= Self::LANES {
+            // SAFETY: the caller vouches for room for `count` values, which are at least all lanes.
             return unsafe { self.store(to) };
         }
         let mut values = [0f32; Self::LANES];
+        // SAFETY: all lanes have room in `values`, and `count` of them, which are fewer, at `to`.
         unsafe {
             self.store(values.as_mut_ptr());
             std::ptr::copy_nonoverlapping(values.as_ptr(), to, count);
@@ -169,6 +175,7 @@ impl Vector for F32x8 {
 
     #[inline(always)]
     fn mul_add(self, factor: Self, summand: Self) -> Self {
+        // SAFETY: `self` proves the instructions.
         unsafe {
             Self(
                 vfmaq_f32(summand.0, self.0, factor.0),
@@ -179,27 +186,32 @@ impl Vector for F32x8 {
 
     #[inline(always)]
     fn max(self, other: Self) -> Self {
+        // SAFETY: `self` proves the instructions.
         self.zip(other, |a, b| unsafe { vmaxnmq_f32(a, b) })
     }
 
     #[inline(always)]
     fn min(self, other: Self) -> Self {
+        // SAFETY: `self` proves the instructions.
         self.zip(other, |a, b| unsafe { vminnmq_f32(a, b) })
     }
 
     #[inline(always)]
     fn abs(self) -> Self {
+        // SAFETY: `self` proves the instructions.
         self.each(|x| unsafe { vabsq_f32(x) })
     }
 
     #[inline(always)]
     fn round(self) -> Self {
+        // SAFETY: `self` proves the instructions.
         self.each(|x| unsafe { vrndnq_f32(x) })
     }
 
     // In two halves: 2ⁿ itself may be no normal number.
     #[inline(always)]
     fn scale(self, n: Self) -> Self {
+        // SAFETY: `self` proves the instructions.
         self.zip(n, |x, n| unsafe {
             let n = vcvtnq_s32_f32(n);
             let half = vshrq_n_s32::<1>(n);
@@ -210,6 +222,7 @@ impl Vector for F32x8 {
 
     #[inline(always)]
     fn negate_by(self, sign: Self) -> Self {
+        // SAFETY: `self` proves the instructions.
         self.zip(sign, |x, sign| unsafe {
             let sign = vandq_u32(vreinterpretq_u32_f32(sign), vdupq_n_u32(1 << 31));
             vreinterpretq_f32_u32(veorq_u32(vreinterpretq_u32_f32(x), sign))
@@ -218,6 +231,7 @@ impl Vector for F32x8 {
 
     #[inline(always)]
     fn sub_i32(self, other: Self) -> Self {
+        // SAFETY: `self` proves the instructions.
         self.zip(other, |a, b| unsafe {
             let difference = vsubq_s32(vreinterpretq_s32_f32(a), vreinterpretq_s32_f32(b));
             vreinterpretq_f32_s32(difference)
@@ -226,24 +240,28 @@ impl Vector for F32x8 {
 
     #[inline(always)]
     fn to_f32(self) -> Self {
+        // SAFETY: `self` proves the instructions.
         self.each(|x| unsafe { vcvtq_f32_s32(vreinterpretq_s32_f32(x)) })
     }
 
     #[inline(always)]
     fn sum(self) -> f32 {
+        // SAFETY: `self` proves the instructions.
         unsafe { vaddvq_f32(vaddq_f32(self.0, self.1)) }
     }
 
     #[inline(always)]
     fn largest(self) -> f32 {
+        // SAFETY: `self` proves the instructions.
         unsafe { vmaxvq_f32(vmaxnmq_f32(self.0, self.1)) }
     }
 }
 
 /// 2ⁿ by its bits, of n from −126 to 127.
 ///
-/// SAFETY: the machine has the instructions; so below.
+/// SAFETY: the machine has the instructions.
 #[inline(always)]
 unsafe fn power_of_two(n: int32x4_t) -> float32x4_t {
+    // SAFETY: as of this function.
     unsafe { vreinterpretq_f32_s32(vshlq_n_s32::<23>(vaddq_s32(n, vdupq_n_s32(127)))) }
 }
