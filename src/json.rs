@@ -4,7 +4,6 @@
 //! the programs print with `--json`. A path is a string, and where it is not UTF-8 its bytes are in hexadecimal under
 //! the same key with `_hex` behind it. An export names photos in the same way.
 
-use std::borrow::Borrow;
 use std::path::Path;
 
 use serde::ser::SerializeMap;
@@ -38,9 +37,9 @@ pub(crate) fn path_entry<M: SerializeMap>(
 pub(crate) fn paths_entry<M: SerializeMap>(
     object: &mut M,
     key: &str,
-    paths: &[impl Borrow<Path>],
+    paths: &[impl AsRef<Path>],
 ) -> Result<(), M::Error> {
-    let paths = paths.iter().map(Borrow::borrow);
+    let paths = paths.iter().map(AsRef::as_ref);
     let texts: Vec<_> = paths.clone().map(Path::to_string_lossy).collect();
     object.serialize_entry(key, &texts)?;
     let hex: Vec<_> = paths.map(path_hex).collect();

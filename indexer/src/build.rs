@@ -2,22 +2,21 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use bridgetower::cache::{CacheLevel, PhotoCache};
 use bridgetower::index::{Changes, IndexWriter, ModelIdentity, Status};
 use bridgetower::ingest::{
     AwayFolder, BuildEvent, BuildOptions, BuildReport, find_photos, indexed_path,
 };
 use bridgetower::{Engine, Error, Index};
-use bt_cli::{DEFAULT_MODEL, DONE, OutputArgs, Progress, Unit, counted, print_json, tell};
+use bt_cli::{DEFAULT_MODEL, DONE, OutputArgs, Progress, Unit, counted, print_json};
 use indicatif::HumanCount;
 use serde_json::json;
 
 use crate::args::{BuildArgs, Program};
+use crate::interrupt::cancel_on_interrupt;
 
 /// A warning about an index that was started by an earlier version.
 pub const EARLIER_READING: &str = "this index was started by a version that ignored colour profiles and transparency; \
@@ -252,28 +251,6 @@ fn published(index: &Index, args: &BuildArgs) -> Result<Option<Status>, Error> {
         }
         Err(error) => Err(error),
     }
-}
-
-/// Makes Ctrl-C stop the build after a commit; a second one ends the process at once, which is safe too.
-pub fn cancel_on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
-    on_interrupt(|| {})
-}
-
-/// The same, and calls `told`.
-pub fn on_interrupt(told: impl Fn() + Send + 'static) -> anyhow::Result<Arc<AtomicBool>> {
-    let cancel = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&cancel);
-    ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        // The terminal's ^C stands in a line of its own.
-        tell("");
-        tell("stopping after this batch; Ctrl-C again to stop at once");
-        told();
-    })
-    .context("cannot listen for Ctrl-C")?;
-    Ok(cancel)
 }
 
 /// The output of a running build on stderr.

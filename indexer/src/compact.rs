@@ -7,33 +7,24 @@ use indicatif::HumanBytes;
 use serde_json::json;
 
 use crate::args::Program;
-use crate::build::cancel_on_interrupt;
+use crate::interrupt::with_bar;
 
 pub fn compact(program: &Program, as_json: bool) -> anyhow::Result<u8> {
     let index = program.index.place()?;
-    let cancel = cancel_on_interrupt()?;
-    let bar = program.output.progress(Unit::Parts);
-    let outcome = index.compact(&cancel, &mut |event| {
-        let (what, done, total) = match event {
+    let outcome = with_bar(&program.output, Unit::Parts, |cancel, bar| {
+        index.compact(cancel, &mut |event| match event {
             CompactEvent::Graph { done, total } => {
-                ("building the graph", done as u64, total as u64)
+                bar.show("building the graph", done as u64, total as u64);
             }
-            CompactEvent::Store { done, total } => ("writing the store", done, total),
-        };
-        bar.show(what, done, total);
+            CompactEvent::Store { done, total } => bar.show("writing the store", done, total),
+        })
     });
-    bar.finish();
-    let report = match outcome {
+    let report = match outcome? {
         Err(Error::Cancelled) => anyhow::bail!("stopped; the index works as before"),
         outcome => outcome?,
     };
     if as_json {
-        print_json(&json!({
-            "bytes_before": report.bytes_before,
-            "bytes_after": report.bytes_after,
-            "rebuilt_graph": report.rebuilt_graph,
-            "rewrote_store": report.rewrote_store,
-        }))?;
+        print_json(&json!(report))?;
     } else {
         program.output.say(describe(&report));
     }

@@ -2,12 +2,8 @@
 
 use std::io::Write;
 
-use bridgetower::index::{
-    DuplicateContent, DuplicateGroup, DuplicateOptions, Duplicates, IndexReader,
-};
-use bt_cli::{
-    DONE, NOTHING_FOUND, Unit, add_paths, counted, print, print_pretty_json, visible_path,
-};
+use bridgetower::index::{DuplicateGroup, DuplicateOptions, Duplicates, IndexReader};
+use bt_cli::{DONE, NOTHING_FOUND, Unit, counted, print, print_pretty_json, visible_path};
 use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
@@ -100,32 +96,8 @@ fn summary(found: &Duplicates) -> String {
 }
 
 fn as_json(index: &IndexReader, options: &DuplicateOptions, found: &Duplicates) -> Value {
-    let groups = found.groups.iter().map(|group| {
-        json!({
-            "kind": if group.is_exact() { "exact" } else { "near" },
-            "waste_bytes": group.waste(),
-            "contents": group.contents.iter().map(content_as_json).collect::<Vec<_>>(),
-        })
-    });
-    json!({
-        "photos": index.len(),
-        "similarity": options.similarity,
-        "waste_bytes": found.groups.iter().map(DuplicateGroup::waste).sum::<u64>(),
-        "left_out": found.left_out,
-        "groups": groups.collect::<Vec<_>>(),
-    })
-}
-
-fn content_as_json(content: &DuplicateContent) -> Value {
-    let photo = content.photo();
-    let mut fields = json!({
-        "blake3": content.content_hash.to_string(),
-        "similarity": content.similarity,
-        "width": photo.metadata.width,
-        "height": photo.metadata.height,
-        "bytes": photo.size,
-    });
-    let paths = content.photos.iter();
-    add_paths(&mut fields, "paths", paths.map(|(_, photo)| &*photo.path));
+    let mut fields = json!(found);
+    fields["photos"] = index.len().into();
+    fields["similarity"] = options.similarity.into();
     fields
 }

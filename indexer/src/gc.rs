@@ -2,7 +2,7 @@
 
 use bridgetower::cache::{Garbage, GcOptions, GcReport};
 use bridgetower::search::DEFAULT_RERANKER;
-use bt_cli::{DONE, OutputArgs, add_path, print_json};
+use bt_cli::{DONE, OutputArgs, print_json};
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::{Value, json};
 
@@ -55,28 +55,7 @@ fn in_words(kind: Garbage, files: usize) -> &'static str {
 }
 
 fn as_json(report: &GcReport, dry_run: bool) -> Value {
-    let name = |kind| match kind {
-        Garbage::Snapshots => "snapshots",
-        Garbage::Drafts => "drafts",
-        Garbage::Stores => "stores",
-        Garbage::GonePhotos => "gone_photos",
-        Garbage::Outdated => "outdated",
-        Garbage::OtherModels => "other_models",
-        Garbage::OtherLevels => "other_levels",
-    };
-    let removed = report.removed.iter().map(|(&kind, (files, bytes))| {
-        let amount = json!({"files": files, "bytes": bytes});
-        (name(kind).to_owned(), amount)
-    });
-    let kept = report.kept.iter().map(|(path, reason)| {
-        let mut kept = json!({"reason": reason});
-        add_path(&mut kept, "path", path);
-        kept
-    });
-    json!({
-        "dry_run": dry_run,
-        "bytes": report.bytes(),
-        "removed": removed.collect::<serde_json::Map<_, _>>(),
-        "kept": kept.collect::<Vec<_>>(),
-    })
+    let mut fields = json!(report);
+    fields["dry_run"] = dry_run.into();
+    fields
 }

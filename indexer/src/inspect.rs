@@ -7,8 +7,7 @@ use bridgetower::Error;
 use bridgetower::index::{Changes, Status};
 use bridgetower::ingest::indexed_path;
 use bt_cli::{
-    DONE, FAILED, NOTHING_FOUND, add_path, add_paths, counted, hint, print, print_json, visible,
-    visible_path,
+    DONE, FAILED, NOTHING_FOUND, add_path, counted, hint, print, print_json, visible, visible_path,
 };
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::{Value, json};
@@ -28,28 +27,8 @@ pub fn status(program: &Program, as_json: bool) -> anyhow::Result<u8> {
 }
 
 fn status_as_json(dir: &Path, status: &Status) -> Value {
-    let model = &status.model;
-    let mut fields = json!({
-        "photos": status.photos,
-        "vectors": status.vectors,
-        "graph_rows": status.graph_rows,
-        "tail_rows": status.tail_rows,
-        "dead_rows": status.dead_rows,
-        "generation": status.generation,
-        "model": model.name,
-        "model_fingerprint": model.fingerprint,
-        "preprocessing": model.preprocessing,
-        "earlier_reading": model.is_of_earlier_reading(),
-        "dim": model.dim,
-        "created_by": status.created_by,
-        "bytes": status.bytes_on_disk,
-        "rebuild_bytes": status.rebuild_bytes,
-        "cache_bytes": status.cache_bytes,
-        "builder": status.builder,
-    });
+    let mut fields = json!(status);
     add_path(&mut fields, "index", dir);
-    let roots = status.roots.iter().map(PathBuf::as_path);
-    add_paths(&mut fields, "folders", roots);
     fields
 }
 
@@ -99,13 +78,7 @@ pub fn verify(program: &Program, as_json: bool) -> anyhow::Result<u8> {
     let index = program.index.place()?;
     let report = index.verify()?;
     if as_json {
-        print_json(&json!({
-            "photos": report.photos,
-            "vectors": report.vectors,
-            "recall": report.recall,
-            "problems": report.problems,
-            "needs_graph": report.needs_graph,
-        }))?;
+        print_json(&json!(report))?;
     } else {
         let recall = report
             .recall

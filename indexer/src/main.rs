@@ -9,6 +9,7 @@ mod compact;
 mod dedupe;
 mod gc;
 mod inspect;
+mod interrupt;
 mod model;
 mod repair;
 mod transfer;

@@ -1,32 +1,27 @@
 //! `bt-index verify --repair`, with a progress bar, Ctrl-C and a report.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 
 use bridgetower::Error;
 use bridgetower::index::{RepairEvent, RepairReport};
-use bt_cli::{
-    DONE, FAILED, Unit, add_path, add_paths, counted, hint, print, print_json, visible,
-    visible_path,
-};
+use bt_cli::{DONE, FAILED, Unit, counted, hint, print, print_json, visible, visible_path};
 use serde_json::{Value, json};
 
 use crate::args::Program;
-use crate::build::cancel_on_interrupt;
+use crate::interrupt::with_bar;
 
 pub fn repair(program: &Program, as_json: bool) -> anyhow::Result<u8> {
     let index = program.index.place()?;
-    let cancel = cancel_on_interrupt()?;
-    let bar = program.output.progress(Unit::Parts);
-    let outcome = index.repair(&cancel, &mut |event| {
-        let (what, done, total) = match event {
-            RepairEvent::Store { done, total } => ("writing the store", done, total),
-            RepairEvent::Graph { done, total } => ("building the graph", done, total),
-        };
-        bar.show(what, done as u64, total as u64);
+    let outcome = with_bar(&program.output, Unit::Parts, |cancel, bar| {
+        index.repair(cancel, &mut |event| {
+            let (what, done, total) = match event {
+                RepairEvent::Store { done, total } => ("writing the store", done, total),
+                RepairEvent::Graph { done, total } => ("building the graph", done, total),
+            };
+            bar.show(what, done as u64, total as u64);
+        })
     });
-    bar.finish();
-    let report = match outcome {
+    let report = match outcome? {
         Err(Error::Cancelled) => anyhow::bail!("stopped; run it again to repair the rest"),
         outcome => outcome?,
     };
@@ -49,20 +44,8 @@ pub fn repair(program: &Program, as_json: bool) -> anyhow::Result<u8> {
 }
 
 fn in_json(report: &RepairReport, left: &[String]) -> Value {
-    let mut fields = json!({
-        "problems": report.problems,
-        "photos": report.photos,
-        "from_snapshot": report.from_snapshot,
-        "lost": report.lost,
-        "rebuilt_graph": report.rebuilt_graph,
-        "put_aside": null,
-        "problems_left": left,
-    });
-    let lost = report.lost_paths.iter().map(PathBuf::as_path);
-    add_paths(&mut fields, "lost_paths", lost);
-    if let Some(path) = &report.put_aside {
-        add_path(&mut fields, "put_aside", path);
-    }
+    let mut fields = json!(report);
+    fields["problems_left"] = left.into();
     fields
 }
 

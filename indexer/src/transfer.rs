@@ -8,7 +8,7 @@ use bt_cli::{DONE, Unit, counted};
 use indicatif::HumanBytes;
 
 use crate::args::{ExportFormat, Program};
-use crate::build::cancel_on_interrupt;
+use crate::interrupt::with_bar;
 
 pub fn export(
     program: &Program,
@@ -36,18 +36,17 @@ pub fn export(
 
 pub fn import(program: &Program, source: &Path) -> anyhow::Result<u8> {
     let index = program.index.place()?;
-    let cancel = cancel_on_interrupt()?;
-    let bar = program.output.progress(Unit::Things("photos"));
-    let outcome = index.import(source, &cancel, &mut |event| {
-        let (what, done, total) = match event {
-            ImportEvent::Checking { done, total } => ("checking", done, total),
-            ImportEvent::Importing { done, total } => ("importing", done, total),
-            ImportEvent::Graph { done, total } => ("building the graph", done, total),
-        };
-        bar.show(what, done as u64, total as u64);
+    let outcome = with_bar(&program.output, Unit::Things("photos"), |cancel, bar| {
+        index.import(source, cancel, &mut |event| {
+            let (what, done, total) = match event {
+                ImportEvent::Checking { done, total } => ("checking", done, total),
+                ImportEvent::Importing { done, total } => ("importing", done, total),
+                ImportEvent::Graph { done, total } => ("building the graph", done, total),
+            };
+            bar.show(what, done as u64, total as u64);
+        })
     });
-    bar.finish();
-    let report = match outcome {
+    let report = match outcome? {
         Err(Error::Cancelled) if index.status().is_ok() => anyhow::bail!(
             "stopped; all photos are in the index, and the next build builds its graph"
         ),

@@ -6,11 +6,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
 use super::about::{About, PART_PREFIX};
 use crate::engine::CacheLevel;
 use crate::error::{Error, Result};
 use crate::identity::ModelIdentity;
 use crate::index::{BuildLock, Index, IndexReader, Leftovers, bytes_on_disk, cache_path};
+use crate::json::path_entry;
 use crate::photo::ContentHash;
 use crate::processor::READING;
 
@@ -29,7 +33,8 @@ pub struct GcOptions {
 }
 
 /// A kind of garbage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Garbage {
     /// Published states that were replaced.
     Snapshots,
@@ -54,6 +59,42 @@ pub struct GcReport {
     pub removed: BTreeMap<Garbage, (usize, u64)>,
     /// What could not be removed, with the reason. Some systems hold on to files that a query has open.
     pub kept: Vec<(PathBuf, String)>,
+}
+
+/// What `bt-index gc --json` prints, but for whether anything was removed indeed.
+impl Serialize for GcReport {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let removed = self.removed.iter();
+        let removed = removed.map(|(kind, &(files, bytes))| (kind, Amount { files, bytes }));
+        let kept = self.kept.iter();
+        let kept = kept.map(|(path, reason)| Kept { path, reason });
+        let mut object = serializer.serialize_map(None)?;
+        object.serialize_entry("bytes", &self.bytes())?;
+        object.serialize_entry("removed", &removed.collect::<BTreeMap<_, _>>())?;
+        object.serialize_entry("kept", &kept.collect::<Vec<_>>())?;
+        object.end()
+    }
+}
+
+#[derive(Serialize)]
+struct Amount {
+    files: usize,
+    bytes: u64,
+}
+
+/// A file that could not be removed, with the reason.
+struct Kept<'a> {
+    path: &'a Path,
+    reason: &'a str,
+}
+
+impl Serialize for Kept<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_map(None)?;
+        path_entry(&mut object, "path", self.path)?;
+        object.serialize_entry("reason", self.reason)?;
+        object.end()
+    }
 }
 
 impl GcReport {

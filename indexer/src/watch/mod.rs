@@ -26,7 +26,8 @@ use bt_cli::DONE;
 use self::events::{Bell, Events};
 use self::log::Log;
 use crate::args::{Program, WatchArgs};
-use crate::build::{Job, Screen, about_links, on_interrupt};
+use crate::build::{Job, Screen, about_links};
+use crate::interrupt::on_interrupt;
 
 /// The pause between two checks whether a folder came or went, and between two attempts to open an index that another
 /// process is changing.

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde::Serialize;
+
 use crate::error::{Error, Result};
 use crate::index::folder::files::{self, bytes_on_disk, fresh_store_path, index_bytes, store_path};
 use crate::index::reader::IndexReader;
@@ -37,7 +39,7 @@ pub enum CompactEvent {
 }
 
 /// What [`compact`] did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct CompactReport {
     /// Bytes of all files of the index before,
     pub bytes_before: u64,

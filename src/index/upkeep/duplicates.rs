@@ -3,15 +3,17 @@
 use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::fs::{Metadata, symlink_metadata};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::error::Result;
 use crate::index::graph::flat::Effort;
 use crate::index::graph::similarity::dot;
 use crate::index::reader::IndexReader;
 use crate::index::snapshot::Snapshot;
+use crate::json::paths_entry;
 use crate::photo::{ContentHash, Photo, PhotoId};
 
 /// Vectors between two calls of `progress`.
@@ -94,6 +96,44 @@ impl DuplicateContent {
         let photo = self.photo();
         let pixels = u64::from(photo.metadata.width) * u64::from(photo.metadata.height);
         (Reverse((pixels, photo.size)), photo.path.clone())
+    }
+}
+
+/// What `bt-index dedupe --json` prints, but for what was asked.
+impl Serialize for Duplicates {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let waste: u64 = self.groups.iter().map(DuplicateGroup::waste).sum();
+        let mut object = serializer.serialize_map(None)?;
+        object.serialize_entry("waste_bytes", &waste)?;
+        object.serialize_entry("left_out", &self.left_out)?;
+        object.serialize_entry("groups", &self.groups)?;
+        object.end()
+    }
+}
+
+impl Serialize for DuplicateGroup {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let kind = if self.is_exact() { "exact" } else { "near" };
+        let mut object = serializer.serialize_map(None)?;
+        object.serialize_entry("kind", kind)?;
+        object.serialize_entry("waste_bytes", &self.waste())?;
+        object.serialize_entry("contents", &self.contents)?;
+        object.end()
+    }
+}
+
+impl Serialize for DuplicateContent {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let photo = self.photo();
+        let paths = self.photos.iter().map(|(_, photo)| &*photo.path);
+        let mut object = serializer.serialize_map(None)?;
+        object.serialize_entry("blake3", &self.content_hash.to_string())?;
+        object.serialize_entry("similarity", &self.similarity)?;
+        object.serialize_entry("width", &photo.metadata.width)?;
+        object.serialize_entry("height", &photo.metadata.height)?;
+        object.serialize_entry("bytes", &photo.size)?;
+        paths_entry(&mut object, "paths", &paths.collect::<Vec<&Path>>())?;
+        object.end()
     }
 }
 

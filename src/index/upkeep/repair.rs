@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
 use crate::error::{Error, Result};
 use crate::index::changes::Changes;
 use crate::index::codec::{Info, Meta, PhotoRecord, VectorId};
@@ -21,6 +23,7 @@ use crate::index::store::state::check_graph;
 use crate::index::store::vectors::{VectorHash, VectorTable};
 use crate::index::upkeep::verify::{Opened, lock, tolerate, unit_vector, unreachable_rows};
 use crate::index::writer::IndexWriter;
+use crate::json::{path_entry, paths_entry};
 use crate::mapped::bytes_of;
 use crate::photo::{Photo, PhotoId};
 
@@ -63,6 +66,24 @@ pub struct RepairReport {
     pub rebuilt_graph: bool,
     /// Where the damaged store was put; `None` if the store was sound, or missing.
     pub put_aside: Option<PathBuf>,
+}
+
+/// What `bt-index verify --repair --json` prints, but for the problems that are left.
+impl Serialize for RepairReport {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_map(None)?;
+        object.serialize_entry("problems", &self.problems)?;
+        object.serialize_entry("photos", &self.photos)?;
+        object.serialize_entry("from_snapshot", &self.from_snapshot)?;
+        object.serialize_entry("lost", &self.lost)?;
+        paths_entry(&mut object, "lost_paths", &self.lost_paths)?;
+        object.serialize_entry("rebuilt_graph", &self.rebuilt_graph)?;
+        match &self.put_aside {
+            Some(path) => path_entry(&mut object, "put_aside", path)?,
+            None => object.serialize_entry("put_aside", &None::<&str>)?,
+        }
+        object.end()
+    }
 }
 
 /// See [`Index::repair`](crate::Index::repair).

@@ -2,11 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
 use crate::error::Result;
 use crate::identity::ModelIdentity;
 use crate::index::folder::files::{cache_bytes, index_bytes, rebuild_bytes};
 use crate::index::folder::lock::builder;
 use crate::index::reader::IndexReader;
+use crate::json::paths_entry;
 
 /// What was last published, and what is going on. Can be had while a build runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +40,32 @@ pub struct Status {
     pub cache_bytes: u64,
     /// The process that is building, if any; 0 where the system does not say.
     pub builder: Option<u32>,
+}
+
+/// What `bt-index status --json` prints, but for the place of the index.
+impl Serialize for Status {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let model = &self.model;
+        let mut object = serializer.serialize_map(None)?;
+        object.serialize_entry("photos", &self.photos)?;
+        object.serialize_entry("vectors", &self.vectors)?;
+        object.serialize_entry("graph_rows", &self.graph_rows)?;
+        object.serialize_entry("tail_rows", &self.tail_rows)?;
+        object.serialize_entry("dead_rows", &self.dead_rows)?;
+        object.serialize_entry("generation", &self.generation)?;
+        object.serialize_entry("model", &model.name)?;
+        object.serialize_entry("model_fingerprint", &model.fingerprint)?;
+        object.serialize_entry("preprocessing", &model.preprocessing)?;
+        object.serialize_entry("earlier_reading", &model.is_of_earlier_reading())?;
+        object.serialize_entry("dim", &model.dim)?;
+        paths_entry(&mut object, "folders", &self.roots)?;
+        object.serialize_entry("created_by", &self.created_by)?;
+        object.serialize_entry("bytes", &self.bytes_on_disk)?;
+        object.serialize_entry("rebuild_bytes", &self.rebuild_bytes)?;
+        object.serialize_entry("cache_bytes", &self.cache_bytes)?;
+        object.serialize_entry("builder", &self.builder)?;
+        object.end()
+    }
 }
 
 impl Status {

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use serde::Serialize;
+
 use crate::embedding::Embedding;
 use crate::error::{Error, Result};
 use crate::index::codec::{Meta, PhotoRecord, VectorId, photo_digest};
@@ -24,7 +26,7 @@ const RECALL_AT: usize = 10;
 const AS_GOOD: f32 = 1e-6;
 
 /// What [`verify`] found.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct VerifyReport {
     /// Photos in the store.
     pub photos: usize,
