@@ -26,6 +26,10 @@ impl Map {
     }
 
     /// Asks the system to read all of it ahead. From a cold disk that halves the time; a hint, so it may fail.
+    #[cfg_attr(
+        not(unix),
+        allow(clippy::unused_self, reason = "only Unix takes the hint")
+    )]
     pub fn read_ahead(&self) {
         #[cfg(unix)]
         let _ = self.0.advise(memmap2::Advice::WillNeed);

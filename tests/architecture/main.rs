@@ -33,7 +33,6 @@ const CRATES: [(&str, &str); 5] = [
 ];
 
 #[test]
-#[ignore = "circles remain"]
 fn no_circle_between_files() {
     let drawing = Drawing::of(Path::new(env!("CARGO_MANIFEST_DIR")), &CRATES);
     let circles = drawing.circles();
