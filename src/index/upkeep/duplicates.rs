@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::fs::{Metadata, symlink_metadata};
 use std::path::{Path, PathBuf};
 
+use bt_kernels::DotProduct;
 use rayon::prelude::*;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
@@ -336,8 +337,9 @@ fn similar_rows(snapshot: &Snapshot, row: u32, least: f32) -> Result<Vec<u32>> {
         ef = (4 * ef).min(LARGEST_EF);
     };
     if row as usize >= graph.rows() {
+        let (dot, vector) = (DotProduct::best(), vectors.row(row));
         let newer = row + 1..vectors.rows() as u32;
-        similar.extend(newer.filter(|&other| dot(vectors.row(row), vectors.row(other)) >= least));
+        similar.extend(newer.filter(|&other| dot.of(vector, vectors.row(other)) >= least));
     }
     Ok(similar)
 }
