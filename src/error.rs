@@ -259,15 +259,14 @@ impl Error {
         }
     }
 
-    /// Returns advice for the user in one line; empty if the message is enough.
+    /// Returns advice for the user in one line; empty if the message is enough. It names no flag and no command: a
+    /// program that has them can say more.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::NoModel { .. } => {
-                "--model takes a folder with config.json and weights, a hub id such as BridgeTower/bridgetower-large-itm-mlm-itc, or demo, the small model that is built into the program"
+                "give a folder with config.json and weights, a hub id such as BridgeTower/bridgetower-large-itm-mlm-itc, or demo, the small model that is built in"
             }
-            Self::ModelMoved { .. } => {
-                "if it was moved, --model takes its new place, and bt-index build --model DIR records it"
-            }
+            Self::ModelMoved { .. } => "if it was moved, give its new place",
             Self::Checkpoint { .. } => {
                 "download the checkpoint again, or compare its config.json with its weights"
             }
@@ -275,55 +274,51 @@ impl Error {
                 "indexing needs an ITC checkpoint such as BridgeTower/bridgetower-large-itm-mlm-itc"
             }
             Self::MissingHead { .. } => {
-                "the checkpoint BridgeTower/bridgetower-large-itm-mlm-gaudi has the ITM and MLM heads (--rerank-model for searches, --model elsewhere)"
+                "the checkpoint BridgeTower/bridgetower-large-itm-mlm-gaudi has the ITM and MLM heads"
             }
-            Self::Device { .. } => "--device cpu works everywhere",
-            Self::EmptyQuery => "describe what the photo shows: bt-query \"a cat by a window\"",
+            Self::Device { .. } => "the CPU works everywhere",
+            Self::EmptyQuery => "describe what the photo shows, for example: a cat by a window",
             Self::Filter { accepted, .. } => accepted,
             Self::NoNumber { .. } => {
-                "the checkpoint is damaged, or the number format is too narrow: try --precision f32, or download the checkpoint again"
+                "the checkpoint is damaged, or the number format is too narrow: try f32, or download the checkpoint again"
             }
-            Self::Changed { .. } => "bt-index build brings the index up to date",
-            Self::NoIndex { .. } => {
-                "build one first: bt-index build ./photos (--index or BT_INDEX choose another place)"
-            }
+            Self::Changed { .. } => "a build brings the index up to date",
+            Self::NoIndex { .. } => "build one first",
             Self::OtherModel { .. } => {
-                "use --model with that model, --index for a second index, or bt-index build --rebuild"
+                "use that model, or make a second index, or rebuild this one"
             }
             Self::IndexFormat { .. } => {
-                "update this program, or use --index for a second index, or bt-index build --rebuild"
+                "update this program, or make a second index, or rebuild this one"
             }
             Self::Corrupt { .. } => {
-                "bt-index verify --repair repairs what it can, and reports what has to be embedded again"
+                "a repair saves what it can, and reports what has to be embedded again"
             }
             Self::BeyondRepair { .. } => {
-                "bt-index build --rebuild FOLDERS embeds everything again; photos are never changed"
+                "a rebuild embeds everything again; photos are never changed"
             }
             Self::Busy { .. } => "wait until it ends, or stop that process; queries work meanwhile",
             Self::NoFolder { .. } => {
-                "check the spelling, and that the drive is mounted; if it was renamed, bt-index build NEW-NAME moves its photos; nothing was changed"
+                "check the spelling, and that the drive is mounted; nothing was changed"
             }
-            Self::NoFolders => "give the folder of the photos: bt-index build ./photos",
+            Self::NoFolders => "give the folder of the photos",
             Self::NoPhotos { .. } => {
                 "give a folder that holds JPEG, PNG, WebP, GIF, TIFF or BMP files; nothing was changed"
             }
             Self::AllLeftOut { .. } => {
-                "check its .btignore files and --exclude, and give --hidden if they are hidden; thumbnails and trash are left out too; nothing was changed (bt-index remove takes out a whole folder)"
+                "check its .btignore files and the patterns of what to leave out; hidden files, thumbnails and trash are left out too; nothing was changed"
             }
             Self::Pattern { .. } => {
-                "--exclude takes a line of .gitignore syntax, such as 'raw/' or '*.png'; quote it, so that the shell does not expand it"
+                "a pattern is a line of .gitignore syntax, such as 'raw/' or '*.png'"
             }
             Self::NotEmpty { .. } => {
-                "give a new folder, or --force to write embeddings.npy, photos.jsonl and index.json there; other files stay"
+                "give a new folder, or overwrite embeddings.npy, photos.jsonl and index.json there; other files stay"
             }
             Self::Export { .. } => {
-                "bt-index import reads what bt-index export writes; export again, or correct what the error names; nothing was imported"
+                "an import reads what an export writes; export again, or correct what the error names; nothing was imported"
             }
-            Self::IndexExists { .. } => {
-                "give another place with --index, or move that folder away first"
-            }
+            Self::IndexExists { .. } => "give another place, or move that folder away first",
             Self::Dataset { .. } => {
-                "each line is a record such as {\"image\": \"cat.jpg\", \"caption\": \"a cat\"}, or the file is Karpathy's split of Flickr30k or COCO; see bt-query eval --help"
+                "each line is a record such as {\"image\": \"cat.jpg\", \"caption\": \"a cat\"}, or the file is Karpathy's split of Flickr30k or COCO"
             }
             Self::DiskFull { .. } => {
                 "make room there and run the same command again: the index keeps what was committed, and continues from it"

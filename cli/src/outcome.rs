@@ -3,11 +3,10 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use bridgetower::Error;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use crate::advised::Advised;
+use crate::advice::advice;
 use crate::environment::{self, Refused, Variables};
 use crate::output::{self, hint, tell};
 use crate::text::is_misleading;
@@ -76,16 +75,6 @@ fn report(error: &anyhow::Error, variables: &Variables) {
     }
 }
 
-/// Returns one line of advice about an error; empty if its message is enough.
-pub fn advice(error: &anyhow::Error) -> &'static str {
-    let known = |cause: &(dyn std::error::Error + 'static)| {
-        let advised = cause.downcast_ref::<Advised>();
-        let advised = advised.map(|advised| advised.advice);
-        advised.or_else(|| cause.downcast_ref::<Error>().map(Error::hint))
-    };
-    error.chain().find_map(known).unwrap_or_default()
-}
-
 /// Returns an error and its causes in one line.
 pub fn message(error: &anyhow::Error) -> String {
     said_once(error.chain().map(ToString::to_string))
@@ -108,6 +97,7 @@ fn said_once(messages: impl Iterator<Item = String>) -> String {
 #[cfg(test)]
 mod tests {
     use anyhow::Context;
+    use bridgetower::Error;
 
     use super::*;
 

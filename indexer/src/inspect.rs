@@ -7,7 +7,8 @@ use bridgetower::Error;
 use bridgetower::index::{Changes, Status};
 use bridgetower::ingest::indexed_path;
 use bt_cli::{
-    DONE, FAILED, NOTHING_FOUND, add_path, counted, hint, print, print_json, visible, visible_path,
+    DONE, FAILED, NOTHING_FOUND, add_path, advice, counted, hint, print, print_json, visible,
+    visible_path,
 };
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::{Value, json};
@@ -109,7 +110,7 @@ pub fn verify(program: &Program, as_json: bool) -> anyhow::Result<u8> {
     hint(if report.needs_graph {
         "bt-index compact rebuilds the graph; nothing has to be embedded again"
     } else {
-        damaged.hint()
+        advice(&damaged.into())
     });
     Ok(FAILED)
 }

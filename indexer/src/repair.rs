@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use bridgetower::Error;
 use bridgetower::index::{RepairEvent, RepairReport};
-use bt_cli::{DONE, FAILED, Unit, counted, hint, print, print_json, visible, visible_path};
+use bt_cli::{DONE, FAILED, Unit, advice, counted, hint, print, print_json, visible, visible_path};
 use serde_json::{Value, json};
 
 use crate::args::Program;
@@ -34,12 +34,10 @@ pub fn repair(program: &Program, as_json: bool) -> anyhow::Result<u8> {
     if left.is_empty() {
         return Ok(DONE);
     }
-    hint(
-        Error::BeyondRepair {
-            path: index.dir().to_owned(),
-        }
-        .hint(),
-    );
+    let beyond = Error::BeyondRepair {
+        path: index.dir().to_owned(),
+    };
+    hint(advice(&beyond.into()));
     Ok(FAILED)
 }
 

@@ -226,7 +226,7 @@ fn a_photo_whose_match_is_no_number_is_told_and_does_not_rank() {
     spoil("gray.png");
     let error = world.search(Some(&cache)).expect_err("nothing has a score");
     assert!(matches!(error, Error::NoNumber { .. }), "{error}");
-    assert!(error.hint().contains("--precision f32"));
+    assert!(error.hint().contains("try f32"));
 }
 
 fn session(world: &World) -> Session {
