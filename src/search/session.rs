@@ -84,8 +84,8 @@ pub struct Session {
 impl Session {
     /// Opens what was last published in `index`, with the models that search it.
     ///
-    /// [`Error::NoIndex`] where nothing was published, [`Error::OtherModel`] if the index was built with another model
-    /// than the one asked for, [`Error::ModelMoved`] if the folder of its model is gone.
+    /// [`Error::NoIndex`](crate::Error::NoIndex) where nothing was published, [`Error::OtherModel`](crate::Error::OtherModel) if the index was built with another model
+    /// than the one asked for, [`Error::ModelMoved`](crate::Error::ModelMoved) if the folder of its model is gone.
     pub fn open(
         index: &Index,
         options: &SessionOptions,
@@ -121,7 +121,7 @@ impl Session {
     /// Searches any index with models that are loaded already. The `reranker` may be the `embedder` itself; `None` ranks
     /// by embeddings alone.
     ///
-    /// [`Error::OtherModel`] if the index was built with another model than `embedder`.
+    /// [`Error::OtherModel`](crate::Error::OtherModel) if the index was built with another model than `embedder`.
     pub fn new(
         index: Arc<dyn ReadIndex>,
         embedder: Arc<Engine>,
@@ -141,7 +141,7 @@ impl Session {
 
     /// Answers a query from the state at hand. `on_event` hears of the candidates, and of the progress of reading them.
     ///
-    /// [`Error::Cancelled`] once `cancel` is set, as soon as the batch at hand is computed.
+    /// [`Error::Cancelled`](crate::Error::Cancelled) once `cancel` is set, as soon as the batch at hand is computed.
     pub fn search(
         &self,
         query: &Query,
@@ -161,7 +161,7 @@ impl Session {
     /// Takes up a newer published state, if there is one, and returns whether there was. Searches that have begun go on
     /// with the state that they have. Takes microseconds where nothing changed, so call it before every query.
     ///
-    /// After an error, searches go on with the state at hand. [`Error::OtherModel`] if the index was built again with
+    /// After an error, searches go on with the state at hand. [`Error::OtherModel`](crate::Error::OtherModel) if the index was built again with
     /// another model: open another session then.
     pub fn refresh(&self) -> Result<bool> {
         let Some(newer) = self.index().newer()? else {

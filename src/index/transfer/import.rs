@@ -51,7 +51,7 @@ pub enum ImportEvent {
     },
 }
 
-/// What [`import`] made.
+/// What an import made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ImportReport {
     /// Photos in the new index.

@@ -38,7 +38,7 @@ pub enum CompactEvent {
     },
 }
 
-/// What [`compact`] did.
+/// What a compaction did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct CompactReport {
     /// Bytes of all files of the index before,

@@ -24,7 +24,7 @@ const BATCH: usize = 1024;
 const FIRST_EF: usize = 64;
 const LARGEST_EF: usize = 1024;
 
-/// What [`duplicates`] looks for.
+/// What to look for among duplicates.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DuplicateOptions {
     /// Least cosine similarity of two pictures that are nearly the same, −1..=1; only exact copies are
@@ -44,7 +44,7 @@ impl Default for DuplicateOptions {
     }
 }
 
-/// What [`duplicates`] found.
+/// The duplicates of an index.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Duplicates {
     /// The largest waste first; of equals, the first path.

@@ -49,7 +49,7 @@ pub enum RepairEvent {
     },
 }
 
-/// What [`repair`] found and did.
+/// What a repair found and did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RepairReport {
     /// What was wrong, in words; empty if nothing was.

@@ -25,7 +25,7 @@ const RECALL_AT: usize = 10;
 /// Photos this much less similar than the tenth are as good: rounding decides which of them is the tenth.
 const AS_GOOD: f32 = 1e-6;
 
-/// What [`verify`] found.
+/// What a verification found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct VerifyReport {
     /// Photos in the store.

@@ -131,7 +131,7 @@ pub struct Fused {
 }
 
 impl BridgeTower {
-    /// Opens the checkpoint in `dir`; [`locate`] finds it. Weights are read when a stage first runs.
+    /// Opens the checkpoint in `dir`; [`locate`](crate::model::locate) finds it. Weights are read when a stage first runs.
     pub fn load(dir: &Path, device: &Device, dtype: DType) -> Result<Self> {
         if !dir.join("config.json").is_file() {
             return Err(Error::NoModel {
