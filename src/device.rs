@@ -1,4 +1,4 @@
-//! Where the model computes, and in which precision.
+//! The device and the precision of the model's computations.
 
 use std::fmt;
 use std::str::FromStr;
@@ -67,9 +67,9 @@ pub enum Precision {
 /// The number formats that a model computes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Numbers {
-    /// Of states, and of all weights that are not packed.
+    /// The format of states, and of all weights that are not packed.
     pub(crate) states: DType,
-    /// Of packed weights, where there are any.
+    /// The format of packed weights, where there are any.
     pub(crate) packed: Option<Format>,
 }
 

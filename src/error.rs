@@ -72,7 +72,7 @@ pub enum Error {
     /// The requested device does not exist, or was not compiled in.
     #[error("{reason}")]
     Device {
-        /// What is missing.
+        /// The missing device or feature.
         reason: String,
     },
     /// A computation failed in candle.
@@ -84,13 +84,13 @@ pub enum Error {
     /// The model's answer is NaN or infinite.
     #[error("{what} came out as NaN or infinite")]
     NoNumber {
-        /// What was computed.
+        /// The quantity that was computed.
         what: String,
     },
     /// An input that the model cannot take.
     #[error("{reason}")]
     Input {
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
 
@@ -98,9 +98,9 @@ pub enum Error {
     /// A condition on photos that cannot be understood, or that no photo could meet.
     #[error("{reason}")]
     Filter {
-        /// What is wrong with it, as it was typed.
+        /// The reason, with the text as it was typed.
         reason: String,
-        /// What can be typed instead, in one line.
+        /// The accepted forms, in one line.
         accepted: &'static str,
     },
 
@@ -136,7 +136,7 @@ pub enum Error {
     Corrupt {
         /// The damaged file or folder.
         path: PathBuf,
-        /// What does not fit.
+        /// The contradiction that was found.
         reason: String,
     },
     /// Neither the store nor the snapshot of an index can be read.
@@ -179,7 +179,7 @@ pub enum Error {
     Pattern {
         /// The pattern as given.
         pattern: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// An export may not be written among other files.
@@ -195,7 +195,7 @@ pub enum Error {
         path: PathBuf,
         /// The line, counted from 1, if known.
         line: Option<usize>,
-        /// What is wrong there.
+        /// The reason.
         reason: String,
     },
     /// An import makes a new index, but one exists already.
@@ -216,7 +216,7 @@ pub enum Error {
         path: PathBuf,
         /// The line, counted from 1, if known.
         line: Option<usize>,
-        /// What is wrong there.
+        /// The reason.
         reason: String,
     },
 
@@ -233,7 +233,7 @@ pub enum Error {
     DiskFull {
         /// The file or folder that was to be written.
         path: PathBuf,
-        /// Where the file system that holds it is mounted.
+        /// The mount point of its file system.
         disk: PathBuf,
     },
     /// A file or folder could not be read or written.

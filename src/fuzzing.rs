@@ -37,7 +37,7 @@ mod tests {
         }
     }
 
-    /// What fuzzing starts from: `cargo test -p bridgetower seeds -- --ignored`.
+    /// The seeds of fuzzing: `cargo test -p bridgetower seeds -- --ignored`.
     #[test]
     #[ignore = "writes to fuzz/corpus"]
     fn seeds() {

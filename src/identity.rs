@@ -49,7 +49,7 @@ impl ModelIdentity {
         !self.preprocessing.ends_with(READING)
     }
 
-    /// What the pixels are, but for how colours and transparency are read.
+    /// The description of the pixels, without how colours and transparency are read.
     pub(crate) fn scaling(&self) -> &str {
         let described = self.preprocessing.as_str();
         described

@@ -1,4 +1,4 @@
-//! What the index knows of a photo.
+//! The record of a photo.
 
 use std::fmt;
 use std::fs::Metadata;
@@ -72,7 +72,7 @@ pub struct Photo {
     pub ctime_ns: Option<i64>,
     /// BLAKE3 of the file.
     pub content_hash: ContentHash,
-    /// What the picture itself says.
+    /// The picture's own metadata.
     pub metadata: PhotoMetadata,
 }
 
@@ -134,7 +134,7 @@ pub(crate) fn ctime_ns(_: &Metadata) -> Option<i64> {
     None
 }
 
-/// What a picture says of itself.
+/// The metadata of a picture.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PhotoMetadata {
     /// Upright width, pixels.
@@ -143,7 +143,7 @@ pub struct PhotoMetadata {
     pub height: u32,
     /// Capture time, in the camera's local time.
     pub captured_at: Option<DateTime>,
-    /// Where the picture was taken.
+    /// The place where the picture was taken.
     pub gps: Option<GpsPosition>,
     /// Make and model of the camera, such as `Apple iPhone 13`.
     pub camera: Option<String>,

@@ -24,8 +24,8 @@ pub fn cancel_on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
     on_interrupt(|| {})
 }
 
-/// The same, and calls `told`.
-pub fn on_interrupt(told: impl Fn() + Send + 'static) -> anyhow::Result<Arc<AtomicBool>> {
+/// The same, and calls `stopping` then.
+pub fn on_interrupt(stopping: impl Fn() + Send + 'static) -> anyhow::Result<Arc<AtomicBool>> {
     let cancel = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&cancel);
     ctrlc::set_handler(move || {
@@ -35,7 +35,7 @@ pub fn on_interrupt(told: impl Fn() + Send + 'static) -> anyhow::Result<Arc<Atom
         // The terminal's ^C stands in a line of its own.
         tell("");
         tell("stopping after this batch; Ctrl-C again to stop at once");
-        told();
+        stopping();
     })
     .context("cannot listen for Ctrl-C")?;
     Ok(cancel)

@@ -3,7 +3,7 @@
 /// The number format of a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// As the activations are.
+    /// The format of the activations.
     F32,
     /// Brain floats: the range of f32 with 8 bits of precision.
     Bf16,

@@ -1,4 +1,4 @@
-//! What BridgeTower spends its time on, on a CPU: products with weights, and attention.
+//! The products that BridgeTower spends its time on, on a CPU: products with weights, and attention.
 //!
 //! ```text
 //! weights [N, K] ── pack once ──► Packed ─┐

@@ -217,7 +217,7 @@ impl Kernel {
         }
     }
 
-    /// What attention multiplies with beside it: bf16 where that is faster, else f32.
+    /// The kernel of attention beside it: bf16 where that is faster, else f32.
     pub(crate) fn of_attention(&self) -> &'static Self {
         Self::available()
             .skip_while(|other| other.set != self.set)

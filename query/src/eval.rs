@@ -269,7 +269,7 @@ fn print_latency(out: &mut impl Write, found: &Latency) -> std::io::Result<()> {
     if !found.rerank.is_empty() {
         writeln!(
             out,
-            "  The evaluation computes a photo's image side once for all its texts; a query computes it anew for\n  \
+            "  The evaluation computes a photo's image side once for all its texts; a query computes it again for\n  \
              every photo that it reads. The times to rerank are sums of the medians above."
         )?;
     }

@@ -1,4 +1,4 @@
-//! What a folder of kept photos says of itself.
+//! The description of a folder of cached photos.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::CacheLevel;
 use crate::error::{Error, Result};
 
-/// What a folder of kept photos says of itself, for [`gc`](super::gc()) and for people: its name is a hash.
+/// The description of a folder of cached photos, for [`gc`](super::gc()) and for people: its name is a hash.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct About {
     /// The engine's name of the model.
@@ -24,7 +24,7 @@ pub(crate) struct About {
 }
 
 impl About {
-    /// What the folder `dir` says, if it does.
+    /// Reads the description in the folder `dir`, if there is one.
     pub fn read(dir: &Path) -> Option<Self> {
         serde_json::from_slice(&fs::read(dir.join(ABOUT)).ok()?).ok()
     }
@@ -58,9 +58,9 @@ pub(super) fn level_name(level: CacheLevel) -> String {
 }
 
 pub(super) const ABOUT: &str = "about.json";
-/// How a file is called that is being written.
+/// The beginning of the name of a file that is being written.
 pub(crate) const PART_PREFIX: &str = "part-";
-/// What the files of a folder are.
+/// The format of the files of a folder.
 ///
 /// | format | what is new |
 /// |---|---|

@@ -1,4 +1,4 @@
-//! What nothing needs any more: leftovers of processes that were killed, and what is kept of photos that no query
+//! Garbage: leftovers of processes that were killed, and what is kept of photos that no query
 //! will ask for again.
 
 use std::collections::{BTreeMap, HashSet};
@@ -18,15 +18,15 @@ use crate::json::path_entry;
 use crate::photo::ContentHash;
 use crate::processor::READING;
 
-/// What a running query has begun is not older than this.
+/// The longest time that a running query takes to write a file.
 const LONGEST_WRITE: Duration = Duration::from_hours(1);
 
-/// What [`gc`] may take for garbage.
+/// Options of [`gc`].
 #[derive(Debug, Clone, Default)]
 pub struct GcOptions {
     /// A model that reranks instead of the index's own: what is kept for it stays.
     pub rerank_model: Option<String>,
-    /// The only level at which photos shall be kept; every level where `None`.
+    /// The only level at which photos are to be kept; every level where `None`.
     pub level: Option<CacheLevel>,
     /// Only says what it would remove.
     pub dry_run: bool,
@@ -40,7 +40,7 @@ pub enum Garbage {
     Snapshots,
     /// Files that were never finished.
     Drafts,
-    /// What a compaction replaced or did not finish.
+    /// Stores that a compaction replaced or did not finish.
     Stores,
     /// Kept of photos that left the index.
     GonePhotos,
@@ -52,16 +52,16 @@ pub enum Garbage {
     OtherLevels,
 }
 
-/// What [`gc`] removed.
+/// The report of [`gc`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GcReport {
-    /// Of each kind that there was, files and bytes.
+    /// Files and bytes of each kind that there was.
     pub removed: BTreeMap<Garbage, (usize, u64)>,
-    /// What could not be removed, with the reason. Some systems hold on to files that a query has open.
+    /// Files that could not be removed, with the reason. Some systems hold on to files that a query has open.
     pub kept: Vec<(PathBuf, String)>,
 }
 
-/// What `bt-index gc --json` prints, but for whether anything was removed indeed.
+/// The JSON of `bt-index gc --json`, without `dry_run`.
 impl Serialize for GcReport {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let removed = self.removed.iter();
@@ -107,7 +107,7 @@ impl GcReport {
 /// Removes from `index` what nothing needs any more. Queries work meanwhile; [`Error::Busy`] during a
 /// build.
 ///
-/// Vectors of deleted photos are part of the graph until it is built anew: see [`Index::compact`].
+/// Vectors of deleted photos are part of the graph until it is built again: see [`Index::compact`].
 pub fn gc(index: &Index, options: &GcOptions) -> Result<GcReport> {
     let dir = index.dir();
     IndexReader::open(dir)?;
@@ -137,7 +137,7 @@ pub fn gc(index: &Index, options: &GcOptions) -> Result<GcReport> {
     Ok(report)
 }
 
-/// Of the cache in `root`, what no query of this index will read.
+/// Lists what no query of this index will read of the cache in `root`.
 fn kept_for_nobody(
     root: &Path,
     index: &IndexReader,
@@ -199,7 +199,7 @@ fn is_old(path: &Path) -> bool {
     age.is_ok_and(|age| age.is_ok_and(|age| age > LONGEST_WRITE))
 }
 
-/// What is in a folder; nothing where there is none.
+/// Lists a folder; it is empty where there is none.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     if !folder.is_dir() {
         return Ok(Vec::new());

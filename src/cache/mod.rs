@@ -1,4 +1,4 @@
-//! What reranking needs of photos, kept beside an index for the next query.
+//! The image side of photos, cached beside an index for the next query.
 
 mod about;
 mod filling;

@@ -1,4 +1,4 @@
-//! What reranking needs of a photo, kept from one query to the next.
+//! The image side of photos, cached from one query to the next.
 //!
 //! The image side of a match is the same for every query: decoding, image tower, bridge. Kept by the content that was
 //! read for it, so that a moved photo finds it again and an edited one does not; under the model, its number format and
@@ -27,7 +27,7 @@ use crate::processor::Pixels;
 #[derive(Debug)]
 pub struct PhotoCache {
     root: PathBuf,
-    /// Where this model's files lie.
+    /// The folder of this model's files.
     dir: PathBuf,
     level: CacheLevel,
     /// States of one photo in a file.
@@ -43,7 +43,7 @@ const MAGIC: &[u8; 8] = b"BTKEPT02";
 const HEADER: usize = 8 + 3 * 4;
 /// Tells apart what the threads of one process write.
 static NUMBER: AtomicU64 = AtomicU64::new(0);
-/// What trimming leaves of the limit, so that not every query trims.
+/// The part of the limit that trimming leaves, so that not every query trims.
 const TRIMMED_PART: f64 = 0.9;
 
 impl PhotoCache {
@@ -80,17 +80,17 @@ impl PhotoCache {
         })
     }
 
-    /// How much of a photo's work it keeps.
+    /// The level at which it keeps photos.
     pub fn level(&self) -> CacheLevel {
         self.level
     }
 
-    /// What all files may take, bytes.
+    /// The most that all files may take, bytes.
     pub(super) fn limit(&self) -> u64 {
         self.limit
     }
 
-    /// What is kept of the photo with this content.
+    /// Returns the cached data of the photo with this content.
     pub(crate) fn load(&self, photo: ContentHash) -> Option<ImageSide> {
         if self.level == CacheLevel::None {
             return None;
@@ -266,7 +266,7 @@ pub fn fuzz_kept(data: &[u8]) {
     }
 }
 
-/// What fuzzing starts from: a picture of four pixels, one state and two.
+/// The seeds of fuzzing: a picture of four pixels, one state and two.
 #[cfg(test)]
 pub(crate) fn kept_seeds() -> Vec<Vec<u8>> {
     let file = |sizes: [u32; 3], values: &[u8]| {

@@ -1,8 +1,8 @@
-//! What the model says, in numbers and words.
+//! The model's answers, in numbers and words.
 
 use crate::embedding::Embedding;
 
-/// What the matching (ITM) head says of a text and a photo.
+/// The matching (ITM) head's logits for a text and a photo.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ItmLogits {
     /// Logit of "no match".
@@ -31,10 +31,10 @@ impl ItmLogits {
     }
 }
 
-/// How well a text and a photo belong together.
+/// The scores of a text and a photo.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PairScore {
-    /// What the matching head says.
+    /// The matching head's logits.
     pub logits: ItmLogits,
     /// Cosine of the two ITC embeddings, where the checkpoint has those heads.
     pub similarity: Option<f32>,
@@ -51,7 +51,7 @@ pub struct Filled {
     pub masks: Vec<FilledMask>,
 }
 
-/// What may stand in place of one `<mask>`.
+/// Candidates for one `<mask>`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FilledMask {
     /// Position in the token sequence.

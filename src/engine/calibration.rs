@@ -1,10 +1,10 @@
-//! What a checkpoint knows of its own match probabilities.
+//! A checkpoint's calibration of its own match probabilities.
 
 use std::path::Path;
 
 use crate::error::{Error, Result};
 
-/// What `calibration.json` beside a checkpoint's weights says of its match probabilities, as measured by
+/// The contents of `calibration.json` beside a checkpoint's weights: its match probabilities, as measured by
 /// [`crate::eval`] on pictures of the kind that it knows. Published checkpoints have none.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Deserialize)]
 pub struct Calibration {

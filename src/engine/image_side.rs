@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use crate::processor::Pixels;
 
-/// How much of a photo's work is kept.
+/// The levels of caching a photo's work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CacheLevel {
     /// Nothing: every match decodes the photo and runs the image tower.

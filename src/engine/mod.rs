@@ -39,10 +39,10 @@ pub use calibration::Calibration;
 pub use image_side::CacheLevel;
 pub(crate) use image_side::ImageSide;
 
-/// How to load a model; the default is right on every machine.
+/// Options for loading a model; the defaults work on every machine.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct EngineOptions {
-    /// Where to compute.
+    /// The device to compute on.
     pub device: DeviceChoice,
     /// Number format of weights and activations.
     pub precision: Precision,
@@ -59,7 +59,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Loads `model`: a folder, a hub id, or [`DEMO`](crate::model::DEMO); `progress` is told of downloads.
+    /// Loads `model`: a folder, a hub id, or [`DEMO`](crate::model::DEMO); `progress` hears of downloads.
     pub fn load(model: &str, options: &EngineOptions, progress: DownloadProgress) -> Result<Self> {
         let dir = locate(model, options.offline, progress)?;
         let device = options.device.open()?;
@@ -106,7 +106,7 @@ impl Engine {
     }
 
     /// Packs all weights of this engine's model, in its number format, into the files that later processes map, and
-    /// packs those anew that are damaged there. Without that each stage does it when it first runs, if it is large.
+    /// packs those again that are damaged there. Without that each stage does it when it first runs, if it is large.
     ///
     /// Returns the folder and how many bytes its files take; `None` on accelerators, and on CPUs for which
     /// weights are not packed.
@@ -135,7 +135,7 @@ impl Engine {
         &self.processor
     }
 
-    /// What an index must agree on with this engine.
+    /// The identity that an index must share with this engine.
     pub fn identity(&self) -> Result<ModelIdentity> {
         Ok(ModelIdentity {
             name: self.name.clone(),
@@ -145,7 +145,7 @@ impl Engine {
         })
     }
 
-    /// How many photos to compute at once. A CPU is no faster with more, and holds more memory; an
+    /// The number of photos to compute at once. A CPU is no faster with more, and holds more memory; an
     /// accelerator needs them to be busy.
     pub fn batch_size(&self) -> usize {
         if self.model.device().is_cpu() { 2 } else { 32 }
@@ -294,7 +294,7 @@ impl Engine {
         self.match_bridged(&self.bridge_texts(texts)?, &photo)
     }
 
-    /// How well one text and one photo belong together, by every head that the checkpoint has for it.
+    /// Scores one text and one photo with every head that the checkpoint has for it.
     pub fn score_pair(&self, text: &TokenIds, photo: &Pixels) -> Result<PairScore> {
         let text = self.text_states(std::slice::from_ref(text))?;
         let photo = self.image_states(std::slice::from_ref(photo))?;

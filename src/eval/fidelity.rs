@@ -124,7 +124,7 @@ impl Answers {
         }
         let mut batches = sample.photos.chunks(engine.batch_size()).peekable();
         if let Some(first) = batches.peek() {
-            // Weights are read when they are first used; that shall not count.
+            // Weights are read when they are first used; that must not count.
             Batch::read(engine, &questions, first)?;
         }
         let mut photos = Vec::with_capacity(sample.photos.len());

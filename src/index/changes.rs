@@ -1,11 +1,11 @@
-//! What a commit changes.
+//! The changes of a commit.
 
 use std::path::PathBuf;
 
 use crate::embedding::Embedding;
 use crate::photo::{Photo, PhotoId};
 
-/// What a commit changes. Photos that take the place of others may be given in the same commit.
+/// The changes of a commit. Photos that take the place of others may be given in the same commit.
 #[derive(Debug, Default)]
 pub struct Changes {
     /// Photos that went through the model.

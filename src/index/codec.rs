@@ -31,7 +31,7 @@ const BINCODE: Configuration<LittleEndian, Varint, Limit<LARGEST_BODY>> =
     bincode::config::standard().with_limit::<LARGEST_BODY>();
 const CHECKSUM_LEN: usize = 8;
 
-/// What a store and its snapshots say of themselves.
+/// The description of a store and its snapshots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Info {
     pub model: ModelIdentity,
@@ -62,7 +62,7 @@ pub(crate) struct Meta {
     pub next_vector: u64,
     pub photos: u64,
     pub vectors: u64,
-    /// What the digests of all records and vectors add up to: counts do not notice one that is out of date.
+    /// The sum of the digests of all records and vectors: counts do not notice one that is out of date.
     /// `None` in format 1.
     pub sum: Option<u64>,
     pub graph: Option<GraphStamp>,
@@ -147,7 +147,7 @@ pub(crate) fn is_readable(format: u64) -> bool {
     (u64::from(OLDEST_FORMAT)..=u64::from(FORMAT)).contains(&format)
 }
 
-/// What a record adds to [`Meta::sum`]; the same whatever the format it is stored in.
+/// The digest that a record adds to [`Meta::sum`]; the same whatever the format it is stored in.
 pub(crate) fn photo_digest(id: PhotoId, record: &PhotoRecord) -> u64 {
     // A path that cannot be stored cannot be in the sum of what is stored.
     store_photo(record).map_or(0, |stored| {
@@ -160,7 +160,7 @@ pub(crate) fn photo_digest(id: PhotoId, record: &PhotoRecord) -> u64 {
     })
 }
 
-/// What a vector adds to [`Meta::sum`].
+/// The digest that a vector adds to [`Meta::sum`].
 pub(crate) fn vector_digest(id: VectorId, hash: u128) -> u64 {
     xxh3_64_with_seed(&hash.to_le_bytes(), id.0)
 }

@@ -156,7 +156,7 @@ fn scratch() -> std::path::PathBuf {
     }
 }
 
-/// What fuzzing starts from: one of each, small.
+/// The seeds of fuzzing: one of each, small.
 #[cfg(test)]
 pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     use crate::index::graph::flat::flatten;

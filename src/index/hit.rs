@@ -9,7 +9,7 @@ use crate::photo::{Photo, PhotoId};
 pub struct Hit {
     /// Its id in the index.
     pub id: PhotoId,
-    /// What the index knows of it.
+    /// The photo's record.
     pub photo: Photo,
     /// Cosine of the query's embedding and the photo's, −1..=1.
     pub similarity: f32,
@@ -18,7 +18,7 @@ pub struct Hit {
 }
 
 impl Hit {
-    /// What it was ranked by: the match probability where there is one, else the similarity.
+    /// The score that it was ranked by: the match probability where there is one, else the similarity.
     pub fn score(&self) -> f32 {
         self.match_probability.unwrap_or(self.similarity)
     }

@@ -35,7 +35,7 @@ pub struct IndexReader {
     snapshot: Snapshot,
 }
 
-/// How to search.
+/// Options of a search.
 #[derive(Clone, Copy, Default)]
 pub struct SearchOptions<'a> {
     /// Rows to keep while searching the graph: more finds more and takes longer. 200 where `None`; never
@@ -43,7 +43,7 @@ pub struct SearchOptions<'a> {
     pub ef: Option<usize>,
     /// Which photos may be found; all where `None`.
     pub filter: Option<&'a PhotoPredicate<'a>>,
-    /// How to find them; other plans than the cheapest are for measurements.
+    /// The plan; others than the cheapest are for measurements.
     pub plan: Plan,
 }
 
@@ -92,7 +92,7 @@ impl IndexReader {
         Ok((latest.generation() != self.generation()).then_some(latest))
     }
 
-    /// What the index was built with.
+    /// The model that the index was built with.
     pub fn model(&self) -> &ModelIdentity {
         &self.snapshot.info.model
     }
@@ -185,7 +185,7 @@ impl IndexReader {
         })
     }
 
-    /// What a search by these options does.
+    /// Returns the course of a search with these options.
     pub(in crate::index) fn course(
         &self,
         query: &Embedding,

@@ -18,7 +18,7 @@
 //! ```
 //!
 //! Several photos share a row when their pictures are the same; a row without photos is what a deleted
-//! photo leaves in the graph until that is built anew.
+//! photo leaves in the graph until that is built again.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -68,7 +68,7 @@ pub(crate) struct Snapshot {
     pub info: Info,
 }
 
-/// What goes into a snapshot, but for the vectors themselves.
+/// The contents of a snapshot, without the vectors themselves.
 pub(crate) struct Contents<'a> {
     pub generation: u64,
     pub info: &'a Info,
@@ -198,7 +198,7 @@ impl Snapshot {
             [starts[row as usize] as usize..starts[row as usize + 1] as usize]
     }
 
-    /// What is known of a photo.
+    /// The record of a photo.
     pub fn record(&self, position: u32) -> Result<PhotoRecord> {
         let starts: &[u64] = self.numbers(Section::RecordStarts);
         let range = starts[position as usize] as usize..starts[position as usize + 1] as usize;
@@ -324,7 +324,7 @@ impl Header {
         bytes_of(&words).to_vec()
     }
 
-    /// Where the sections lie, once their checksums and the file's length are seen to be right.
+    /// The places of the sections, after their checksums and the file's length were checked.
     fn sections(&self, file: &[u8]) -> Result<[Range<usize>; SECTIONS], String> {
         let mut end = HEADER_LEN;
         let mut sections = [const { 0..0 }; SECTIONS];
@@ -416,7 +416,7 @@ impl PhotoLinks {
     }
 }
 
-/// Where each of some consecutive things starts, and where the last one ends.
+/// Returns where each of some consecutive things starts, and where the last one ends.
 fn starts<T: Copy + Default + std::ops::AddAssign>(lengths: impl Iterator<Item = T>) -> Vec<T> {
     let mut end = T::default();
     let mut starts = vec![end];

@@ -27,16 +27,16 @@ use crate::index::predicate::PhotoPredicate;
 use crate::index::snapshot::Snapshot;
 
 // Measured by `benches/hnsw_recall.rs`, on 512 coordinates and two threads. What filters and collections do
-// to a search is measured anew each time.
+// to a search is measured each time.
 
 /// Rows of the graph that a search visits for each row that it has to keep or pass over for want of the
 /// filter: 20 to 29, until it comes to see all of the graph.
 const VISITS: f64 = 28.0;
 /// Those of them on which the filter is tried. The others are worse than what is kept already.
 const TRIES: f64 = 4.0;
-/// What visiting a row of the graph costs, in rows of a scan: 7.6 to 10.
+/// The cost of visiting a row of the graph, in rows of a scan: 7.6 to 10.
 const VISIT: f64 = 8.0;
-/// What trying a filter on photos in order costs, of what it costs all over memory: 0.4 to 0.7.
+/// The cost of trying a filter on photos in order, as a part of its cost on scattered photos: 0.4 to 0.7.
 const IN_ORDER: f64 = 0.5;
 /// A sample is taken in so many rounds of so many photos. The fastest round counts: whatever disturbs a
 /// measurement makes it longer. None of 256 photos passes if, most likely, less than one in 85 does.
@@ -45,10 +45,10 @@ const ROUND: usize = 32;
 /// With fewer photos than this there is no graph, and any way takes a millisecond or two.
 const LEAST_SAMPLED: usize = 4096;
 
-/// How to find the best photos.
+/// The ways to find the best photos.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Plan {
-    /// As is expected to take the least time.
+    /// The way that is expected to take the least time.
     #[default]
     Cheapest,
     /// Through the graph, even where that visits most of it. Approximate.
@@ -57,7 +57,7 @@ pub enum Plan {
     Scan,
 }
 
-/// What there is to do.
+/// The work of a search.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::index) struct Work {
     /// Vectors.
@@ -74,16 +74,16 @@ pub(in crate::index) struct Work {
     pub threads: usize,
 }
 
-/// What a filter does to an index.
+/// The effect of a filter on an index.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::index) struct Sample {
     /// The part of the photos that passes, over 0, up to 1.
     pub passing: f64,
-    /// What trying the filter on a photo costs, in similarities.
+    /// The cost of trying the filter on a photo, in similarities.
     pub cost: f64,
 }
 
-/// What a search does.
+/// The course of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::index) struct Course {
     /// Rows of the graph to visit before giving way to a scan; 0 where the graph is not worth a try.

@@ -115,7 +115,7 @@ impl IndexWriter {
         self.is_rebuild
     }
 
-    /// What the index was begun with.
+    /// The model that the index was begun with.
     pub fn model(&self) -> &ModelIdentity {
         &self.state.meta.info.model
     }
@@ -173,7 +173,7 @@ impl IndexWriter {
     ///
     /// [`Error::Input`](crate::Error::Input) if they contradict the index or each other: an unknown photo, two photos at one
     /// path, an embedding of another dimension. After any other error they are in the index whole or not at all, and
-    /// only opening it anew can tell: until then, [`Error::Unwritten`](crate::Error::Unwritten).
+    /// only opening it again can tell: until then, [`Error::Unwritten`](crate::Error::Unwritten).
     pub fn commit(&mut self, changes: Changes) -> Result<()> {
         self.check_written()?;
         self.state.check(&changes)?;
@@ -260,7 +260,7 @@ impl IndexWriter {
         })
     }
 
-    /// Builds the graph anew if too many vectors came or went since it was built; false if it is good
+    /// Builds the graph again if too many vectors came or went since it was built; false if it is good
     /// enough. `progress` gets (vectors in the graph, vectors in all). [`Error::Cancelled`](crate::Error::Cancelled) keeps the old
     /// graph, which still finds everything.
     pub fn rebuild_graph_if_stale(
@@ -276,7 +276,7 @@ impl IndexWriter {
         self.rebuild_graph(cancel, progress)
     }
 
-    /// Builds the graph anew if any vector came or went since it was built, or if it does not lead to all of
+    /// Builds the graph again if any vector came or went since it was built, or if it does not lead to all of
     /// them; false if it is as good as new.
     pub(in crate::index) fn rebuild_graph(
         &mut self,

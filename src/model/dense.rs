@@ -13,7 +13,7 @@ use candle_nn::{LayerNorm, Linear, VarBuilder};
 
 use super::packed_weights::Part;
 
-/// How products with weights are computed, and attention.
+/// The way to compute products with weights, and attention.
 #[derive(Clone, Copy)]
 pub(super) enum Products<'a> {
     /// By candle, in the number format of the states.
@@ -87,7 +87,7 @@ impl Dense {
         }
     }
 
-    /// What each of `layers` makes of the same `x`.
+    /// Applies each of `layers` to the same `x`.
     pub(super) fn each<const N: usize>(layers: [&Self; N], x: &Tensor) -> Result<[Tensor; N]> {
         let packed = layers.map(|layer| match layer {
             Self::Packed(weights) => Some(weights),

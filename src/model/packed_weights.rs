@@ -10,7 +10,7 @@
 //!   layers     as `bt-kernels` reads them, each at a multiple of 64 bytes
 //! ```
 //!
-//! A file of other weights, of another version or cut short is as good as none: its part is packed anew and the file
+//! A file of other weights, of another version or cut short is as good as none: its part is packed again and the file
 //! replaced. The layers' own checksums are compared by [`Part::discard_damaged`] only, since that reads everything.
 
 use std::cell::{Cell, RefCell};
@@ -31,7 +31,7 @@ const MAGIC: &[u8; 8] = b"btpacked";
 const VERSION: u32 = 1;
 const ALIGNMENT: usize = 64;
 
-/// Where the parts of one checkpoint are kept.
+/// The folder that holds the parts of one checkpoint.
 #[derive(Debug, Clone)]
 pub(super) struct PackedWeights {
     /// `None` where the user has no cache folder.
@@ -237,7 +237,7 @@ struct Entry {
 /// A part's file.
 struct Mapped {
     memory: Memory,
-    /// Where the first layer begins.
+    /// The start of the first layer.
     start: usize,
     layers: HashMap<String, Entry>,
 }

@@ -76,7 +76,7 @@ fn profiles_that_mean_srgb_cost_nothing() {
 
 #[test]
 fn no_damage_to_a_profile_gets_past_the_decoder() {
-    // To make a table of a press anew takes longest.
+    // Making a table of a press again takes longest.
     for (file, step) in [("colors/p3-png.png", 7), ("colors/press-tiff.tif", 499)] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("tests/fixtures")

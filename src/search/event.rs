@@ -1,17 +1,17 @@
-//! What a search reports while it runs.
+//! Progress of a search.
 
 use crate::index::Hit;
 
-/// What a search reports while it runs.
+/// Progress of a search.
 #[derive(Debug)]
 pub enum SearchEvent<'a> {
     /// All candidates in the order of their embeddings alone, before any of them is read. Left out where none will be.
     Candidates(&'a [Hit]),
     /// Candidates are being read together with the query.
     Reading {
-        /// How many have been.
+        /// The number that has been read.
         done: usize,
-        /// How many will be.
+        /// The number that will be.
         total: usize,
     },
 }

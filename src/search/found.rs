@@ -1,4 +1,4 @@
-//! What a search found, and what its reader should know of it.
+//! The result of a search, and what its reader should know.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,16 +9,16 @@ use super::query::Query;
 use crate::index::Hit;
 use crate::json::decimal;
 
-/// What a search found.
+/// The result of a search.
 #[derive(Debug, Clone)]
 pub struct Found {
-    /// What was asked.
+    /// The query.
     pub query: Query,
     /// Best first: photos read together with the query by match probability, then the others by similarity.
     pub hits: Vec<Hit>,
     /// All candidates in the order of their embeddings alone, whatever became of them.
     pub by_similarity: Vec<Hit>,
-    /// How many candidates were read together with the query.
+    /// The number of candidates that were read together with the query.
     pub reranked: usize,
     /// The match probability at which the hits end, if they end at one.
     pub min_score: Option<f32>,
@@ -28,12 +28,12 @@ pub struct Found {
     pub reranker: Option<String>,
     /// Photos in the index.
     pub photos: usize,
-    /// What the user should know of this answer.
+    /// Warnings about this answer.
     pub warnings: Vec<Warning>,
     /// Candidates that are no hits because they could not be read together with the query: their files are gone,
     /// damaged, or not what was indexed any more, or the model computes no number for them.
     pub left_out: Vec<PathBuf>,
-    /// Where there are no hits, the reasons that are known.
+    /// The known reasons why there are no hits, if there are none.
     pub nothing: Vec<WhyNothing>,
 }
 
@@ -68,7 +68,7 @@ pub enum Warning {
         /// Why.
         reason: String,
     },
-    /// What is kept exceeds its limit.
+    /// The cache exceeds its limit and cannot be trimmed.
     CacheUntrimmed {
         /// Why.
         reason: String,
@@ -81,7 +81,7 @@ pub enum Warning {
 pub enum WhyNothing {
     /// No candidate that was read matches well enough.
     BelowCutOff {
-        /// How many were read.
+        /// The number of candidates that were read.
         candidates: usize,
         /// The least match probability.
         least: f32,

@@ -22,7 +22,7 @@ pub enum Reranker {
     None,
 }
 
-/// What opening models reports.
+/// Progress of opening models.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum OpenEvent<'a> {
     /// A file of a checkpoint is being downloaded.

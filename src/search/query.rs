@@ -1,4 +1,4 @@
-//! What is asked of an index.
+//! A query.
 
 use super::term::{Term, TermContent};
 use crate::error::{Error, Result};
@@ -9,7 +9,7 @@ use crate::filter::Filter;
 pub struct Query {
     /// The query as a person typed it, which the answer repeats; it may be empty.
     pub typed: String,
-    /// What to look for.
+    /// The terms to look for.
     pub terms: Vec<Term>,
     /// Which photos may be found.
     pub filter: Filter,
@@ -17,7 +17,7 @@ pub struct Query {
     pub top: usize,
     /// Photos to take from the index by embedding.
     pub candidates: usize,
-    /// How many of the candidates to read together with the query; as many as [`default_rerank`](super::default_rerank)
+    /// The number of candidates to read together with the query; as many as [`default_rerank`](super::default_rerank)
     /// says where `None`.
     pub rerank: Option<usize>,
     /// Drops photos that match with a lower probability, and all that were not read; 0 drops none. Where `None`, the

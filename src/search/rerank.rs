@@ -19,7 +19,7 @@ use crate::processor::{Encoded, Pixels};
 pub(super) struct Asked<'t> {
     pub(super) weight: f32,
     pub(super) text: &'t str,
-    /// What the reranker's own text tower left of it, if that has run.
+    /// The output of the reranker's own text tower, if that has run.
     pub(super) states: Option<TextStates>,
 }
 
@@ -27,11 +27,11 @@ pub(super) struct Asked<'t> {
 pub(super) struct PairReader<'a> {
     /// The model with the matching head.
     pub(super) engine: &'a Engine,
-    /// Where what it computes of photos is kept for the next query.
+    /// The cache for what it computes of photos.
     pub(super) cache: Option<&'a PhotoCache>,
 }
 
-/// What came of reading candidates.
+/// The outcome of reading candidates.
 #[derive(Default)]
 pub(super) struct Reading {
     /// Those that could be read, best first.
@@ -166,7 +166,7 @@ impl PairReader<'_> {
         Ok((ready, sides))
     }
 
-    /// What there is of a photo. Kept is what was computed of the content that the index knows, so it counts only
+    /// Reads a photo. The cache holds what was computed of the content that the index knows, so it counts only
     /// while the file holds that.
     fn read(&self, photo: &Photo) -> Result<Read> {
         let changed = if photo.is_untouched()? {
@@ -232,7 +232,7 @@ impl PairReader<'_> {
     }
 }
 
-/// What there is of a candidate before the reranker computes.
+/// A candidate before the reranker computes.
 enum Read {
     Kept(ImageSide),
     Pixels(Pixels),

@@ -13,7 +13,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::index::ReadIndex;
 
-/// What a search takes.
+/// The parts of a search.
 #[derive(Clone, Copy)]
 pub(super) struct Searcher<'a> {
     pub(super) index: &'a dyn ReadIndex,
@@ -21,7 +21,7 @@ pub(super) struct Searcher<'a> {
     pub(super) embedder: &'a Engine,
     /// The model with the matching head, often the same; `None` to rank by embeddings alone.
     pub(super) reranker: Option<&'a Engine>,
-    /// Where what the reranker computes of photos is kept for the next query, if anywhere.
+    /// The cache for what the reranker computes of photos, if any.
     pub(super) cache: Option<&'a PhotoCache>,
 }
 
@@ -91,8 +91,9 @@ impl Searcher<'_> {
         Ok(found)
     }
 
-    /// Where the hits end. The reranker's own calibration has no say where it would end them for want of a match
-    /// probability: of a photo's likeness, and of more hits than are read together with the query.
+    /// Returns the match probability at which the hits end. The reranker's own calibration has no say where it would end
+    /// them for want of a match probability: of a photo's likeness, and of more hits than are read together with the
+    /// query.
     fn cut_off(&self, query: &Query, depth: usize) -> Option<f32> {
         if let Some(least) = query.min_score {
             return (least > 0.0).then_some(least);
@@ -169,8 +170,8 @@ impl Searcher<'_> {
     }
 }
 
-/// How many candidates to rerank when the user does not say: as many as a page of hits on a slow machine and a large
-/// model, up to 50 where that takes no longer.
+/// Returns the number of candidates to rerank when the user does not say: as many as a page of hits on a slow machine
+/// and a large model, up to 50 where that takes no longer.
 ///
 /// A budget of operations rather than a measured time, so that the same query gives the same answer every time: 4 TFLOP,
 /// some 6 seconds in bf16 and 10 in f32 on two cores with AVX-512.

@@ -18,19 +18,19 @@ use crate::identity::ModelIdentity;
 use crate::index::{Index, ReadIndex};
 use crate::processor::Picture;
 
-/// How to open a [`Session`]; the default is right on every machine.
+/// Options for opening a [`Session`]; the defaults work on every machine.
 #[derive(Debug, Clone)]
 pub struct SessionOptions {
     /// The checkpoint whose embeddings the index holds; the one that the index names where `None`.
     pub model: Option<String>,
     /// Which model reads candidates together with the query.
     pub reranker: Reranker,
-    /// How to load models.
+    /// Options for loading models.
     pub engine: EngineOptions,
-    /// How much of each photo read is kept beside the index for the next query. Where `None`, the image tower's state
+    /// The level at which photos that were read are cached beside the index. Where `None`, the image tower's state
     /// on a CPU and nothing on an accelerator, which computes that as fast as a disk reads it.
     pub cache: Option<CacheLevel>,
-    /// What may be kept in all, bytes.
+    /// The most that the cache may take, bytes.
     pub cache_limit: u64,
 }
 
@@ -84,8 +84,9 @@ pub struct Session {
 impl Session {
     /// Opens what was last published in `index`, with the models that search it.
     ///
-    /// [`Error::NoIndex`](crate::Error::NoIndex) where nothing was published, [`Error::OtherModel`](crate::Error::OtherModel) if the index was built with another model
-    /// than the one asked for, [`Error::ModelMoved`](crate::Error::ModelMoved) if the folder of its model is gone.
+    /// [`Error::NoIndex`](crate::Error::NoIndex) where nothing was published,
+    /// [`Error::OtherModel`](crate::Error::OtherModel) if the index was built with another model than the one asked for,
+    /// [`Error::ModelMoved`](crate::Error::ModelMoved) if the folder of its model is gone.
     pub fn open(
         index: &Index,
         options: &SessionOptions,
@@ -161,8 +162,8 @@ impl Session {
     /// Takes up a newer published state, if there is one, and returns whether there was. Searches that have begun go on
     /// with the state that they have. Takes microseconds where nothing changed, so call it before every query.
     ///
-    /// After an error, searches go on with the state at hand. [`Error::OtherModel`](crate::Error::OtherModel) if the index was built again with
-    /// another model: open another session then.
+    /// After an error, searches go on with the state at hand. [`Error::OtherModel`](crate::Error::OtherModel) if the index
+    /// was built again with another model: open another session then.
     pub fn refresh(&self) -> Result<bool> {
         let Some(newer) = self.index().newer()? else {
             return Ok(false);
@@ -208,7 +209,7 @@ impl Session {
         Ok(embeddings.remove(0))
     }
 
-    /// How well words and a picture belong together, by the model that reranks; by the index's own where none does.
+    /// Scores words and a picture with the model that reranks, or with the index's own where none does.
     pub fn score(&self, words: &str, picture: &Picture) -> Result<PairScore> {
         let engine = self.reranker().unwrap_or(&self.embedder);
         let tokens = engine.processor().text().encode(words)?;
@@ -227,7 +228,7 @@ impl fmt::Debug for Session {
     }
 }
 
-/// What is kept of photos beside the index, if anything.
+/// Opens the cache beside the index, if there is to be one.
 fn cache(index: &Index, reranker: &Engine, options: &SessionOptions) -> Result<Option<PhotoCache>> {
     let level = match options.cache {
         Some(level) => level,

@@ -22,13 +22,13 @@ use crate::processor::Picture;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Term {
-    /// How much it counts; negative for what the photo should not show.
+    /// The weight; negative for what the photo should not show.
     pub weight: f32,
-    /// What it asks for.
+    /// The content it asks for.
     pub content: TermContent,
 }
 
-/// What a [`Term`] asks for.
+/// The content of a [`Term`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum TermContent {
     /// Something described in words. Words are never taken for the name of a file.

@@ -4,9 +4,9 @@
 use crate::contract::vector::Vector;
 use crate::format::Format;
 
-/// How one instruction set multiplies in one format. Everything else is written once, on top of this.
+/// The product of one instruction set in one format. Everything else is written once, on top of this.
 pub(crate) trait Product {
-    /// What it computes with. A tile has two of them, full of sums, in each row.
+    /// The register that it computes with. A tile has two of them, full of sums, in each row.
     type Register: Vector;
     const FORMAT: Format;
     /// In how many parts the values of a step are multiplied, each with 32 bits of activations of its own.

@@ -12,7 +12,7 @@ use crate::table::Kernel;
 /// Of a core's second cache, what rows may take: the rest is for weights and results.
 const GROUP_BYTES: usize = 384 << 10;
 
-/// How M rows are cut into blocks of at most `most`, as even as can be.
+/// Cuts M rows into blocks of at most `most`, as evenly as possible.
 #[derive(Clone, Copy)]
 pub(crate) struct Blocks {
     rows: usize,
@@ -27,7 +27,7 @@ impl Blocks {
         }
     }
 
-    /// Where block `i` starts.
+    /// The start of block `i`.
     pub(crate) fn start(self, i: usize) -> usize {
         i * self.rows / self.count
     }

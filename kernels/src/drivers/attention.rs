@@ -9,7 +9,7 @@ use crate::loops::tile::{COLUMNS, MAX_ROWS, Step, Tile};
 use crate::memory::{Shared, with_room};
 use crate::table::Kernel;
 
-/// What attends to what. D is `heads · head_width`; a head's values lie side by side in each token.
+/// The inputs of attention. D is `heads · head_width`; a head's values lie side by side in each token.
 #[derive(Debug, Clone, Copy)]
 pub struct Attention<'a> {
     /// Of the products; what int8 is for weights, bf16 is here.

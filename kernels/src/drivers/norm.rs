@@ -13,11 +13,11 @@ const ROWS_AT_A_TIME: usize = 8;
 /// The weights of a LayerNorm, each `[D]`.
 #[derive(Debug, Clone)]
 pub struct LayerNorm {
-    /// What normalised values are multiplied with.
+    /// The factors of normalised values.
     pub weight: Vec<f32>,
-    /// What is added then.
+    /// The terms that are added then.
     pub bias: Vec<f32>,
-    /// What is added to the variance.
+    /// The term that is added to the variance.
     pub eps: f32,
 }
 

@@ -18,7 +18,7 @@ use crate::table::Kernel;
 
 /// The weights and bias of a linear layer, K inputs to N outputs.
 pub struct Packed {
-    /// What multiplies them. Everything below depends on its format alone.
+    /// The kernel that multiplies them. Everything below depends on its format alone.
     kernel: &'static Kernel,
     n: usize,
     k: usize,
@@ -97,7 +97,7 @@ impl Packed {
         }
     }
 
-    /// How many bytes the [`Self::sections`] of a layer take, K inputs to N outputs; a multiple of 128.
+    /// The size in bytes of the [`Self::sections`] of a layer, K inputs to N outputs; a multiple of 128.
     pub fn byte_len(format: Format, inputs: usize, outputs: usize) -> usize {
         let steps = inputs.div_ceil(format.values_per_word());
         outputs.div_ceil(COLUMNS) * (steps + 3) * size_of::<Step>()
@@ -148,7 +148,7 @@ impl Packed {
         })
     }
 
-    /// What it multiplies in.
+    /// The format that it multiplies in.
     pub fn format(&self) -> Format {
         self.kernel.format()
     }

@@ -2,7 +2,7 @@
 
 use crate::contract::vector::Vector;
 
-/// What follows a product, element by element, in f32.
+/// The function that follows a product, element by element, in f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Activation {
     /// Nothing.

@@ -10,7 +10,7 @@ pub(crate) const MAX_ROWS: usize = 14;
 pub(crate) const COLUMNS: usize = 32;
 /// Words of a row that are laid out at a time.
 pub(crate) const CHUNK: usize = 16;
-/// How far ahead weights are asked for, in steps of a panel.
+/// The distance at which weights are prefetched, in steps of a panel.
 const AHEAD: usize = 12;
 
 /// One step of a panel: for each of its columns the next 32 bits of weights: an f32, two bf16 or four i8.

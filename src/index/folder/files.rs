@@ -74,7 +74,7 @@ pub(crate) fn has_store(dir: &Path) -> bool {
     store_path(dir).exists() || dir.join(OLD_STORE).exists()
 }
 
-/// Where a store is written before it takes its place.
+/// The path of a store that is written before it takes its place.
 pub(crate) fn fresh_store_path(dir: &Path) -> PathBuf {
     dir.join(FRESH_STORE)
 }
@@ -108,7 +108,7 @@ fn replace_store(dir: &Path, new: &Path) -> Result<()> {
     rename(new, &store)
 }
 
-/// Where a rebuild fills a store while queries see the old index.
+/// The path of the store that a rebuild fills while queries see the old index.
 pub(crate) fn rebuild_path(dir: &Path) -> PathBuf {
     dir.join(REBUILD)
 }
@@ -223,7 +223,7 @@ pub(crate) fn remove_leftovers(dir: &Path) -> Result<()> {
     }
 }
 
-/// What nothing needs any more, and the next publication or opening would remove.
+/// Leftovers that the next publication or opening would remove.
 pub(crate) struct Leftovers {
     pub drafts: Vec<PathBuf>,
     pub stores: Vec<PathBuf>,
@@ -264,7 +264,7 @@ pub(crate) fn store_path(dir: &Path) -> PathBuf {
     dir.join(STORE)
 }
 
-/// Where a [`PhotoCache`](crate::PhotoCache) of the photos in the index at `dir` belongs: it goes with the index.
+/// The path of the [`PhotoCache`](crate::cache::PhotoCache) of the index at `dir`.
 pub fn cache_path(dir: &Path) -> PathBuf {
     dir.join(CACHE)
 }
@@ -273,7 +273,7 @@ pub(crate) fn snapshot_path(dir: &Path, generation: u64) -> PathBuf {
     dir.join(snapshot_name(generation))
 }
 
-/// Where a snapshot is written before it gets its name.
+/// The path of a snapshot before it gets its name.
 pub(crate) fn draft_path(dir: &Path) -> PathBuf {
     dir.join(SNAPSHOT_DRAFT)
 }
@@ -295,7 +295,7 @@ pub(crate) fn published_generation(dir: &Path) -> Result<Option<u64>> {
     })
 }
 
-/// The published generation as far as it can be told: `None` also where the pointer is damaged, or names a snapshot
+/// The published generation as far as it is known: `None` also where the pointer is damaged, or names a snapshot
 /// that is not there.
 pub(crate) fn last_published(dir: &Path) -> Option<u64> {
     let generation = published_generation(dir).ok().flatten()?;

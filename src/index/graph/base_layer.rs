@@ -31,13 +31,13 @@ pub(in crate::index) struct GrowingLayer<'a> {
     vectors: Matrix<'a>,
     /// Most links of a row, not counting those to its children.
     most_links: usize,
-    /// What each row is linked with, and how similar that is.
+    /// The links of each row, with their similarity.
     links: Vec<Vec<Scored>>,
     /// The rows that each is the parent of.
     children: Vec<Vec<u32>>,
 }
 
-/// What a search for a new row found.
+/// The outcome of a search for a new row.
 struct Found {
     /// The most similar rows, best first: one of them becomes the parent.
     nearest: Vec<Scored>,
@@ -95,7 +95,7 @@ impl<'a> GrowingLayer<'a> {
         links.collect()
     }
 
-    /// What is there for a new row to be linked with.
+    /// Finds the rows that a new row can be linked with.
     fn find(&self, row: u32, above: &FlatGraph) -> Result<Found> {
         let score = self.vectors.scorer(self.vectors.row(row));
         let effort = |ef| Effort {

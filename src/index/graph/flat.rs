@@ -29,7 +29,7 @@ struct Layer<'a> {
 /// many photos are nearly the same: all the ways out of such a group look worse than staying in it.
 const UPPER_EF: usize = 16;
 
-/// How far a search goes.
+/// The effort of a search.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Effort {
     /// Accepted rows to keep while searching: `ef` in the paper.
@@ -96,7 +96,7 @@ impl<'a> FlatGraph<'a> {
         self.layers.first().map_or(0, Layer::rows)
     }
 
-    /// What a row is linked with in the lowest layer.
+    /// The links of a row in the lowest layer.
     #[cfg(test)]
     pub fn links_of(&self, row: u32) -> &'a [u32] {
         self.layers[0].links_of(row)
@@ -235,7 +235,7 @@ fn take<'a>(words: &mut &'a [u32], count: usize) -> Option<&'a [u32]> {
     Some(head)
 }
 
-/// What a search has found so far.
+/// The rows that a search has found so far.
 struct Beam {
     ef: usize,
     /// Rows whose links were not followed yet, the most similar on top.

@@ -1,4 +1,4 @@
-//! How densely the graph is linked.
+//! The density of the graph's links.
 
 /// Links that a new row gets in each layer, and most links of a row above the lowest layer, where it is twice
 /// as many: `M` in the paper.

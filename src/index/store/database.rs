@@ -57,7 +57,7 @@ const LOG: &str = "db";
 /// A store that was just closed in this process may hold its lock a little longer.
 const ATTEMPTS: u32 = 200;
 const PAUSE: Duration = Duration::from_millis(5);
-/// How often a flush that takes long looks for failures.
+/// The interval at which a long flush looks for failures.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// An open store. Only the builder has one: sled admits one process.

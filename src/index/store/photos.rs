@@ -19,7 +19,7 @@ impl PhotoTable {
         self.records.len()
     }
 
-    /// What the digests of all records add up to.
+    /// The sum of the digests of all records.
     pub fn sum(&self) -> u64 {
         self.sum
     }

@@ -16,7 +16,7 @@ use crate::index::store::vectors::{VectorHash, VectorTable};
 use crate::mapped::bytes_of;
 use crate::photo::{Photo, PhotoId};
 
-/// What a wrong sum says.
+/// The message about a wrong sum.
 pub(in crate::index) const OUT_OF_DATE: &str =
     "a record or vector in it is not the one that was committed last";
 
@@ -193,7 +193,7 @@ impl State {
         Ok(writes)
     }
 
-    /// What all records and vectors add up to.
+    /// The sum over all records and vectors.
     pub fn sum(&self) -> u64 {
         self.photos.sum().wrapping_add(self.vectors.sum())
     }

@@ -37,7 +37,7 @@ impl VectorTable {
         self.vectors.len()
     }
 
-    /// What the digests of all vectors add up to.
+    /// The sum of the digests of all vectors.
     pub fn sum(&self) -> u64 {
         self.sum
     }

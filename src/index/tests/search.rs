@@ -243,7 +243,7 @@ fn a_cancelled_graph_changes_nothing() {
     assert_eq!(problems(dir.path()), [""; 0]);
 }
 
-/// Each step deletes 3 % and adds as many; every fifth time the graph is built anew, as builds do when it is stale.
+/// Each step deletes 3 % and adds as many; every fifth time the graph is built again, as builds do when it is stale.
 #[test]
 fn recall_stays_when_photos_come_and_go() {
     let (photos, step, steps) = (5000, 150, 10);

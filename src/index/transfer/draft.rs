@@ -55,9 +55,9 @@ fn draft_name(name: &str) -> String {
 /// A file that gets its name when all of them are complete.
 pub(super) struct Draft {
     pub out: BufWriter<Hashing<File>>,
-    /// Where it is written.
+    /// The path that it is written to.
     pub path: PathBuf,
-    /// What it will be called.
+    /// The path that it will have.
     target: PathBuf,
 }
 

@@ -1,4 +1,4 @@
-//! What the files of an export look like.
+//! The format of an export's files.
 
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
@@ -19,7 +19,7 @@ pub(super) const PHOTOS: &str = "photos.jsonl";
 pub(super) const PARQUET: &str = "photos.parquet";
 pub(super) const MANIFEST: &str = "index.json";
 
-/// What tells `index.json` from other files of that name.
+/// The mark that tells `index.json` from other files of that name.
 const FORMAT: &str = "bridgetower-export";
 const VERSION: u64 = 1;
 /// More coordinates than any model gives, so that a damaged number does not ask for all memory.
@@ -153,7 +153,7 @@ impl Manifest {
             .is_some_and(|value| value["format"] == FORMAT)
     }
 
-    /// What the index was built with.
+    /// The model that the index was built with.
     pub fn model(&self) -> ModelIdentity {
         ModelIdentity {
             name: self.model.name.clone(),

@@ -25,7 +25,7 @@ const BUFFER: usize = 1 << 20;
 /// No record comes near this; a file without line ends may not ask for all memory.
 const LONGEST_LINE: u64 = 1 << 20;
 
-/// What an import tells while it runs.
+/// Progress of an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImportEvent {
     /// Nothing has been written yet.
@@ -51,7 +51,7 @@ pub enum ImportEvent {
     },
 }
 
-/// What an import made.
+/// The report of an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ImportReport {
     /// Photos in the new index.

@@ -1,4 +1,4 @@
-//! What an import reads.
+//! The records that an import reads.
 
 use crate::embedding::Embedding;
 use crate::error::{Error, Result};
@@ -9,7 +9,7 @@ pub(super) trait Records {
     /// The next photo; `None` after the last.
     fn next(&mut self) -> Result<Option<(Photo, Embedding)>>;
 
-    /// How many were read.
+    /// The number of candidates that were read.
     fn number(&self) -> usize;
 
     /// An error: the one read last has the path that this one had.

@@ -1,8 +1,8 @@
-//! What an export wrote.
+//! The report of an export.
 
 use crate::index::snapshot::Snapshot;
 
-/// What an export wrote.
+/// The report of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExportReport {
     /// Lines of `photos.jsonl`.

@@ -19,7 +19,7 @@ const START: u64 = 1 << 20;
 /// their bytes however they come, so nothing but the copy itself tells what it saves.
 const SAVING: u64 = 10;
 
-/// What a compaction tells while it runs.
+/// Progress of a compaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CompactEvent {
     /// The graph is being built.
@@ -38,17 +38,17 @@ pub enum CompactEvent {
     },
 }
 
-/// What a compaction did.
+/// The report of a compaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct CompactReport {
     /// Bytes of all files of the index before,
     pub bytes_before: u64,
     /// and after.
     pub bytes_after: u64,
-    /// Whether the graph was built anew, or dropped where there are few photos; vectors without photos went
+    /// Whether the graph was built again, or dropped where there are few photos; vectors without photos went
     /// with the old one.
     pub rebuilt_graph: bool,
-    /// Whether the store was written anew.
+    /// Whether the store was written again.
     pub rewrote_store: bool,
 }
 

@@ -24,7 +24,7 @@ const BATCH: usize = 1024;
 const FIRST_EF: usize = 64;
 const LARGEST_EF: usize = 1024;
 
-/// What to look for among duplicates.
+/// Options for finding duplicates.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DuplicateOptions {
     /// Least cosine similarity of two pictures that are nearly the same, −1..=1; only exact copies are
@@ -100,7 +100,7 @@ impl DuplicateContent {
     }
 }
 
-/// What `bt-index dedupe --json` prints, but for what was asked.
+/// The JSON of `bt-index dedupe --json`, without the options.
 impl Serialize for Duplicates {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let waste: u64 = self.groups.iter().map(DuplicateGroup::waste).sum();
@@ -276,7 +276,7 @@ fn is_a_file_of_its_own(photo: &Photo, seen: &mut HashSet<(u64, u64)>) -> bool {
     })
 }
 
-/// What hard links to one file share.
+/// The numbers that hard links to one file share.
 #[cfg(unix)]
 #[expect(clippy::unnecessary_wraps, reason = "other systems do not tell")]
 fn identity(metadata: &Metadata) -> Option<(u64, u64)> {

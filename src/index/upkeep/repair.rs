@@ -30,10 +30,10 @@ use crate::photo::{Photo, PhotoId};
 /// Values written at once.
 const BATCH: usize = 4096;
 
-/// What a repair tells while it runs.
+/// Progress of a repair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RepairEvent {
-    /// What can be read is being written to a new store.
+    /// Whatever can be read is being written to a new store.
     Store {
         /// Vectors written.
         done: usize,
@@ -49,10 +49,10 @@ pub enum RepairEvent {
     },
 }
 
-/// What a repair found and did.
+/// The report of a repair.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RepairReport {
-    /// What was wrong, in words; empty if nothing was.
+    /// The problems that were found, in words.
     pub problems: Vec<String>,
     /// Photos in the index now.
     pub photos: usize,
@@ -62,13 +62,13 @@ pub struct RepairReport {
     pub lost: Option<usize>,
     /// The lost photos whose paths could still be read.
     pub lost_paths: Vec<PathBuf>,
-    /// Whether the graph was built anew.
+    /// Whether the graph was built again.
     pub rebuilt_graph: bool,
-    /// Where the damaged store was put; `None` if the store was sound, or missing.
+    /// The new place of the damaged store; `None` if the store was sound, or missing.
     pub put_aside: Option<PathBuf>,
 }
 
-/// What `bt-index verify --repair --json` prints, but for the problems that are left.
+/// The JSON of `bt-index verify --repair --json`, without the problems that are left.
 impl Serialize for RepairReport {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut object = serializer.serialize_map(None)?;
@@ -136,13 +136,13 @@ fn reopen(dir: &Path, lock: BuildLock, opened: Opened) -> Result<IndexWriter> {
     IndexWriter::open_locked(lock, dir, &meta.info.model)
 }
 
-/// What goes into the new store. Vectors are numbered anew, since each half of the index has numbers of its own.
+/// The contents of the new store. Vectors get new numbers, since each half of the index has numbers of its own.
 struct Salvage {
     meta: Meta,
     photos: PhotoTable,
     vectors: VectorTable,
     origins: BTreeMap<VectorId, Origin>,
-    /// Empty where it has to be built anew.
+    /// Empty where it has to be built again.
     graph: StoredGraph,
     from_snapshot: usize,
     lost: Option<usize>,
@@ -152,7 +152,7 @@ struct Salvage {
 /// New numbers of vectors by their old ones.
 type Numbers = HashMap<VectorId, VectorId>;
 
-/// Where a vector is read.
+/// The source of a vector.
 #[derive(Clone, Copy)]
 enum Origin {
     Store(VectorId),

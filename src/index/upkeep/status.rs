@@ -1,4 +1,4 @@
-//! What an index is, for people.
+//! The state of an index, for people.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use crate::index::folder::lock::builder;
 use crate::index::reader::IndexReader;
 use crate::json::paths_entry;
 
-/// What was last published, and what is going on. Can be had while a build runs.
+/// The published state, and work in progress. It is available while a build runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     /// Photos that queries can find.
@@ -22,11 +22,11 @@ pub struct Status {
     pub graph_rows: usize,
     /// Embeddings newer than the graph, which queries compare one by one.
     pub tail_rows: usize,
-    /// Embeddings of deleted photos, which stay until the graph is built anew.
+    /// Embeddings of deleted photos, which stay until the graph is built again.
     pub dead_rows: usize,
     /// Grows with every published change.
     pub generation: u64,
-    /// What the index was built with.
+    /// The model that the index was built with.
     pub model: ModelIdentity,
     /// The photo folders.
     pub roots: Vec<PathBuf>,
@@ -34,7 +34,7 @@ pub struct Status {
     pub created_by: String,
     /// Bytes of all its files.
     pub bytes_on_disk: u64,
-    /// Of these, what a rebuild has made that has begun and is not finished; 0 where there is none.
+    /// Bytes of these that belong to an unfinished rebuild; 0 where there is none.
     pub rebuild_bytes: u64,
     /// Bytes of what reranking keeps of photos beside it.
     pub cache_bytes: u64,
@@ -42,7 +42,7 @@ pub struct Status {
     pub builder: Option<u32>,
 }
 
-/// What `bt-index status --json` prints, but for the place of the index.
+/// The JSON of `bt-index status --json`, without the place of the index.
 impl Serialize for Status {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let model = &self.model;

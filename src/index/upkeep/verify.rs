@@ -25,7 +25,7 @@ const RECALL_AT: usize = 10;
 /// Photos this much less similar than the tenth are as good: rounding decides which of them is the tenth.
 const AS_GOOD: f32 = 1e-6;
 
-/// What a verification found.
+/// The report of a verification.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct VerifyReport {
     /// Photos in the store.
@@ -35,7 +35,7 @@ pub struct VerifyReport {
     /// Recall@10 of searches by graph against comparing with every photo, for photos of the index as
     /// queries; `None` in an empty index or where nothing was published.
     pub recall: Option<f64>,
-    /// What is wrong, in words; empty if nothing is.
+    /// The problems, in words; empty if there are none.
     pub problems: Vec<String>,
     /// Whether a new graph would mend all of it: [`Index::compact`](crate::Index::compact) builds one from the vectors.
     pub needs_graph: bool,
@@ -123,7 +123,7 @@ pub(in crate::index) fn tolerate<T>(outcome: Result<T>) -> Result<Result<T>> {
     }
 }
 
-/// What is wrong, by what mends it.
+/// The problems, by their remedy.
 #[derive(Debug, Default)]
 pub(in crate::index) struct Findings {
     photos: usize,
@@ -254,7 +254,7 @@ pub(in crate::index) fn unit_vector(bytes: &[u8], dim: usize) -> Result<Embeddin
     Embedding::from_unit(values).map_err(|norm| format!("has norm {norm}, not 1"))
 }
 
-/// What is wrong with a graph that can be searched, if anything is.
+/// Returns what is wrong with a graph that can be searched, if anything is.
 pub(in crate::index) fn unreachable_rows(graph: &StoredGraph) -> Option<String> {
     let lost = FlatGraph::view(&graph.words).map_or(0, |graph| graph.unreachable().len());
     let rows = graph.vectors.len();

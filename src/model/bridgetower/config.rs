@@ -22,7 +22,7 @@ pub struct Config {
     pub layer_norm_eps: f64,
     /// One link tower for all layers; no checkpoint uses it, nor can the reference run it.
     pub share_link_tower_layers: bool,
-    /// How a tower's state meets the cross-modal one.
+    /// The link between a tower's state and the cross-modal one.
     pub link_tower_type: LinkTowerType,
     /// Number of cross-modal layers, 6 in every published checkpoint.
     pub num_hidden_layers: usize,
@@ -83,7 +83,7 @@ pub struct VisionConfig {
     pub remove_last_layer: bool,
 }
 
-/// How a tower's state and the cross-modal state are joined (paper, section 3.3).
+/// The ways to join a tower's state and the cross-modal state (paper, section 3.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkTowerType {

@@ -58,7 +58,7 @@ pub struct BridgeTower {
     root: VarBuilder<'static>,
     /// The model's own: `root` at `bridgetower.`, or `root` itself where only the model was saved.
     trunk: VarBuilder<'static>,
-    /// Where weights are packed.
+    /// The format and files of packed weights, where weights are packed.
     packing: Option<Packing>,
     weights_id: OnceLock<String>,
     /// The index and the cache both ask for it.
@@ -75,7 +75,7 @@ pub struct BridgeTower {
     mlm_score: OnceLock<MaskedWordHead>,
 }
 
-/// How weights are packed.
+/// The packing of weights.
 struct Packing {
     format: Format,
     /// Whether files of them are what this model is for, not only a help.
@@ -120,7 +120,7 @@ impl Bridged {
     }
 }
 
-/// What the cross-modal layers make of texts and photos.
+/// The cross-modal layers' output for texts and photos.
 pub struct Fused {
     /// Final text states, `[B, L, D]`.
     pub text: Tensor,
@@ -221,7 +221,7 @@ impl BridgeTower {
         self.root.device()
     }
 
-    /// What it computes in, by name: that of packed weights, else that of the states.
+    /// The name of the number format: that of packed weights, else that of the states.
     pub fn number_format(&self) -> &'static str {
         match &self.packing {
             None => self.dtype().as_str(),

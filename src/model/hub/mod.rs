@@ -32,7 +32,7 @@ const WEIGHT_FILES: [&str; 4] = [
     "pytorch_model.bin.index.json",
 ];
 
-/// What `--model` calls the checkpoint that is part of the program; a folder of that name is `./demo`.
+/// The name of the checkpoint that is part of the program; a folder of that name is `./demo`.
 pub const DEMO: &str = "demo";
 
 /// The folder of `model`: a folder as it is, [`DEMO`], or a hub id (`owner/name`, or `owner/name@revision`) through
@@ -90,7 +90,7 @@ fn demo() -> Result<PathBuf> {
     ))
 }
 
-/// What `owner/name` or `owner/name@revision` names; nothing that could be a path that someone typed.
+/// Reads `owner/name` or `owner/name@revision`, unless it could be a path that someone typed.
 fn hub_repo(model: &str) -> Option<Repo> {
     let is_plain = |part: &str| {
         let mut letters = part.chars();

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 pub(super) struct HubSettings {
     /// The folder of downloaded models; none where the system names no home folder and no variable says more.
     pub cache: Option<PathBuf>,
-    /// What proves to the hub who asks.
+    /// The token that proves to the hub who asks.
     pub token: Option<String>,
     /// The hub's address, if it is another one.
     pub endpoint: Option<String>,

@@ -24,7 +24,7 @@ use crate::photo::{GpsPosition, Photo};
 /// Photos read at once.
 const BATCH: usize = 1024;
 
-/// What the file says of the index that it came from.
+/// Reads the file's description of its index.
 pub(in super::super) fn manifest(path: &Path) -> Result<Manifest> {
     let file = open(path)?;
     let text = entry(&file, MANIFEST_KEY).ok_or_else(|| {

@@ -1,4 +1,4 @@
-//! What is told from headers alone, and what is refused by them.
+//! Facts that headers alone tell, and files that are refused by them.
 
 use super::encoder::{Coding, Colours};
 use super::{Layout, nearness, picture, reason};
